@@ -23,6 +23,13 @@ type Stage[In, Out any] interface {
 	Process(ctx context.Context, in In) (Out, error)
 }
 
+// Gatherer turns many values into few. One goroutine calls Gather, in order; ok says that out is
+// complete and goes on. What is not complete when the values end is dropped: only a value itself can
+// say that it is the last of its group.
+type Gatherer[In, Out any] interface {
+	Gather(ctx context.Context, in In) (out Out, ok bool, err error)
+}
+
 // Sink takes values in the order of the source. One goroutine calls Write. What it took becomes
 // visible to readers with Commit and not before; Commit is called once, after every goroutine of the
 // flow has ended without an error, and not at all otherwise.
@@ -164,6 +171,25 @@ func Batch[T any](f *Flow, in <-chan T, size int, together func(last, next T) bo
 			return err
 		}
 		return flush()
+	})
+	return out
+}
+
+// Gather runs the values through a gatherer.
+func Gather[In, Out any](f *Flow, name string, in <-chan In, g Gatherer[In, Out]) <-chan Out {
+	out := make(chan Out)
+	f.group.Go(func() error {
+		defer close(out)
+		return each(f.ctx, in, func(v In) error {
+			o, ok, err := g.Gather(f.ctx, v)
+			if err != nil {
+				return fmt.Errorf("%s: %w", name, err)
+			}
+			if !ok {
+				return nil
+			}
+			return send(f.ctx, out, o)
+		})
 	})
 	return out
 }

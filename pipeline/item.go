@@ -20,6 +20,9 @@ type Ref struct {
 type Item struct {
 	ID int64 // shard << ShardShift | sequence: allotted once to a key, never reused
 	Ref
+	// Last marks the last item of its shard. The mark travels with the item because the end of a
+	// channel cannot say that a shard is complete.
+	Last bool
 
 	Data   []byte // the encoded image; set by fetch, nil again after decode
 	Pixels []byte // H×W×3 bytes, interleaved, in the model's channel order; set by decode, nil again after embed
