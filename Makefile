@@ -1,0 +1,67 @@
+# Facet's targets; `make help` lists them. Everything downloaded or built lands in .deps, bin and out.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+export CGO_ENABLED := 1
+# Tests and the bench look for the S3 server on the path.
+export PATH := $(CURDIR)/.deps/bin:$(PATH)
+
+GOLANGCI_LINT := v2.15.0
+GO_FILES = $(shell git ls-files --cached --others --exclude-standard '*.go')
+TEST = go test -race -shuffle=on
+
+.PHONY: help setup setup-tests build test check lint bench profile e2e demo gallery soak examples python clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## install what is missing: Debian packages, ONNX Runtime (demo and test do it, too)
+	@infra/setup/setup.sh
+
+setup-tests:
+	@infra/setup/setup.sh tests
+
+build: setup ## build the command: bin/facet
+	go build -o bin/facet ./jobs/facet
+
+test: setup-tests check ## every test: unit, race, conformance, end to end
+	@$(TEST) -timeout 20m ./...
+
+check: setup ## formatting and go vet
+	@unformatted=$$(gofmt -l $(GO_FILES)); [[ -z $$unformatted ]] || { echo "not gofmt-ed: $$unformatted" >&2; exit 1; }
+	@go vet ./...
+
+lint: setup check ## golangci-lint and shellcheck
+	@infra/setup/lint.sh $(GOLANGCI_LINT)
+
+bench: build setup-tests ## figures, each a ratio to a peer or a limit measured in the same run
+	@infra/setup/python.sh || echo 'bench: without the Python peer'
+	go run ./bench
+
+profile: build setup-tests ## where an image's time goes: CPU profile of an end-to-end run in out/profile
+	go run ./bench -profile out/profile
+
+e2e: setup-tests ## only the end-to-end tests, in full
+	$(TEST) -count=1 -timeout 30m -run 'TestE2E|TestEndToEnd' ./...
+
+demo: build gallery ## index 7,562 emoji and search them
+	@infra/setup/demo.sh
+
+gallery: setup ## fetch the demo's gallery into out/demo/gallery
+	@infra/setup/gallery.sh
+
+soak: setup-tests ## the long tests, hours
+	$(TEST) -count=1 -timeout 12h -tags soak ./...
+
+examples: demo setup-tests python ## read the demo's snapshot with Python, SQL and Go
+	.deps/python/bin/python docs/examples/read.py out/demo/index
+	node tools/duckdb/query.mjs --set root=out/demo/index docs/examples/read.sql
+	go run ./docs/examples/go out/demo/index
+
+python: ## a Python with pyarrow, faiss and DuckDB for bench and examples, in .deps/python
+	@infra/setup/python.sh
+
+clean: ## remove what was built and made, keep what was downloaded
+	rm -rf bin out
