@@ -39,9 +39,12 @@ func (c call) axes(i, rank int) (list []int, ok bool) {
 var errAxes = errors.New("its axes are not known or do not fit")
 
 func flatten(c call) (Shape, error) {
-	a, err := axis(c.n.Int("axis", 1), len(c.in[0])+1)
-	if err != nil {
-		return nil, err
+	a := len(c.in[0])
+	if at := c.n.Int("axis", 1); at != int64(a) { // the one axis that may lie behind the last
+		var err error
+		if a, err = axis(at, a); err != nil {
+			return nil, err
+		}
 	}
 	rows, ok := c.in[0][:a].Elements()
 	columns, ok2 := c.in[0][a:].Elements()

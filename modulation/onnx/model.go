@@ -26,8 +26,8 @@ const (
 const DefaultDomain = "ai.onnx"
 
 // Read decodes an ONNX file and checks that it stands on its own: a supported operator set, no tensors
-// in other files, and as many bytes in each tensor as its shape asks for. It neither panics on nor
-// takes more memory for a hostile file than 16 times its size and about 300 MB; see maxMessages.
+// in other files, and as many bytes in each tensor as its shape asks for. It never panics, and
+// takes more memory for a hostile file than 16 times its size and 400 MB (see maxMessages).
 func Read(file []byte) (*ModelProto, error) {
 	m := new(ModelProto)
 	if err := scan(file, m); err != nil {

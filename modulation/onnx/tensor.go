@@ -147,28 +147,6 @@ func (x *TensorProto) Ints() ([]int64, error) {
 	return v, nil
 }
 
-// NewFloats makes a float32 tensor; values are row-major and as many as dims ask for.
-func NewFloats(name string, dims []int64, values []float32) *TensorProto {
-	raw := make([]byte, 0, 4*len(values))
-	for _, v := range values {
-		raw = binary.LittleEndian.AppendUint32(raw, math.Float32bits(v))
-	}
-	return newTensor(name, TensorProto_FLOAT, dims, raw)
-}
-
-// NewInts makes an int64 tensor.
-func NewInts(name string, dims []int64, values []int64) *TensorProto {
-	raw := make([]byte, 0, 8*len(values))
-	for _, v := range values {
-		raw = binary.LittleEndian.AppendUint64(raw, uint64(v))
-	}
-	return newTensor(name, TensorProto_INT64, dims, raw)
-}
-
-func newTensor(name string, t TensorProto_DataType, dims []int64, raw []byte) *TensorProto {
-	return &TensorProto{Name: &name, DataType: new(int32(t)), Dims: dims, RawData: raw}
-}
-
 var errExternal = errors.New("its data lie in another file, and Facet takes a model as one file: " +
 	"save it again with onnx.save(model, path, save_as_external_data=False)")
 
