@@ -46,10 +46,14 @@ func newConstruction(spec Spec) (*construction, error) {
 	c.block = min(max(blockBytes/(4*spec.Task.Dim), minBlockSize), maxBlockSize)
 	c.sample = make([]float32, 0, min(spec.Train, maxBody/spec.Task.Dim)*spec.Task.Dim)
 	if spec.Trained == "" {
-		if c.index, err = native.New(spec.Factory, spec.Task.Dim, spec.Task.Metric); err == nil {
-			err = c.index.Tune(c.knobs.setting(c.knobs.first))
+		if c.index, err = native.New(spec.Factory, spec.Task.Dim, spec.Task.Metric); err != nil {
+			return nil, err
 		}
-		return c, err
+		// HNSW over PQ codes, for one, takes no notice of the metric it is asked for.
+		if err := c.expected(); err != nil {
+			return nil, err
+		}
+		return c, c.index.Tune(c.knobs.setting(c.knobs.first))
 	}
 	if c.index, err = native.Read(spec.Trained); err != nil {
 		return nil, err
@@ -57,7 +61,11 @@ func newConstruction(spec Spec) (*construction, error) {
 	if n := c.index.Total(); n != 0 || !c.index.Trained() {
 		return nil, fmt.Errorf("%s is not a trained, empty index: it holds %d vectors", spec.Trained, n)
 	}
-	return c, expect(spec.Task, Stats{Dim: c.index.Dim(), Metric: c.index.Metric()})
+	return c, c.expected()
+}
+
+func (c *construction) expected() error {
+	return expect(c.spec.Task, Stats{Dim: c.index.Dim(), Metric: c.index.Metric()})
 }
 
 // incoming is room for n vectors with their ids, valid until the next call.

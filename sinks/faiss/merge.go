@@ -136,6 +136,9 @@ func writeLists(w io.Writer, t *ivfFile, shards []*shard) error {
 			if err != nil {
 				return err
 			}
+			if n == 0 {
+				continue
+			}
 			if _, err := io.CopyN(w, r.data, int64(n*t.codeSize)); err != nil {
 				return fmt.Errorf("list %d: %w", list, err)
 			}

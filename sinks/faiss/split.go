@@ -7,10 +7,11 @@ import "math"
 // the gallery and whatever else it holds.
 type Split struct{ held, sampled uint64 }
 
-// NewSplit makes a split that holds out about `hold` of n vectors, and samples about train of the
-// others. Hash values vary: the numbers are met within a few times their square root, except that
-// asking for all of them gives all.
+// NewSplit makes a split that holds out about `hold` of n vectors, but at most a tenth of them, and
+// samples about train of the others. Hash values vary: the numbers are met within a few times their
+// square root, except that asking for all the others gives all.
 func NewSplit(n, hold, train int) Split {
+	hold = min(hold, n/10)
 	return Split{held: share(hold, n), sampled: share(train, n-hold)}
 }
 

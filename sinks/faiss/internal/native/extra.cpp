@@ -36,7 +36,7 @@ std::string class_name(const Index* index) {
             abi::__cxa_demangle(mangled, nullptr, nullptr, &status), std::free);
     std::string name = status == 0 ? s.get() : mangled;
     if (name.rfind("faiss::", 0) == 0) name.erase(0, 7);
-    return name.substr(0, name.find('<')); // IndexIDMap2Template<faiss::Index>
+    return name.substr(0, name.find("Template<")); // IndexIDMap2Template<faiss::Index>
 }
 
 std::string describe(const Index* index) {

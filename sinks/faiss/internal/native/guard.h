@@ -2,6 +2,7 @@
 #pragma once
 
 #include <exception>
+#include <new>
 
 #include <faiss/c_api/error_c.h>
 #include <faiss/impl/FaissException.h>
@@ -18,6 +19,8 @@ int guard(F f) {
         return 0;
     } catch (const faiss::FaissException& e) {
         return fail(FAISS_EXCEPT, e.what());
+    } catch (const std::bad_alloc&) {
+        return fail(STD_EXCEPT, "not enough memory (std::bad_alloc)");
     } catch (const std::exception& e) {
         return fail(STD_EXCEPT, e.what());
     } catch (...) {
