@@ -234,3 +234,18 @@ func each[T any](ctx context.Context, in <-chan T, do func(T) error) error {
 		}
 	}
 }
+
+// Slice is a Source of the values of a slice.
+func Slice[T any](values []T) Source[T] { return &slice[T]{values} }
+
+type slice[T any] struct{ left []T }
+
+func (s *slice[T]) Next(context.Context) (T, error) {
+	if len(s.left) == 0 {
+		var none T
+		return none, io.EOF
+	}
+	v := s.left[0]
+	s.left = s.left[1:]
+	return v, nil
+}

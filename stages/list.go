@@ -110,6 +110,7 @@ type Plan struct {
 	pending    []pipeline.Ref // loaded, of shards that may not be complete yet
 	ready      []*pipeline.Item
 	duplicates int64
+	allotted   Allotted
 	next       []int64 // the sequence that each shard allots next
 }
 
@@ -119,9 +120,21 @@ type part struct {
 	n     int
 }
 
-// NewPlan plans a first snapshot: each shard's ids are allotted in the order of its keys.
-func NewPlan(l *Listing, shards int) *Plan {
-	p := &Plan{shards: shards, loadAtMost: loadAtMost, next: make([]int64, shards)}
+// Allotted knows the ids that keys were given by earlier snapshots.
+type Allotted interface {
+	// NextSequences is, for each shard, the first sequence that no key has ever had.
+	NextSequences() []int64
+	// IDs returns the ids of a shard's keys. Shards are asked for in ascending order, each once.
+	IDs(ctx context.Context, shard int) (map[string]int64, error)
+}
+
+// NewPlan plans a snapshot. A key keeps the id that it was allotted before; new keys get theirs in
+// the order of keys. allotted is nil for a first snapshot.
+func NewPlan(l *Listing, shards int, allotted Allotted) *Plan {
+	p := &Plan{shards: shards, loadAtMost: loadAtMost, next: make([]int64, shards), allotted: allotted}
+	if allotted != nil {
+		copy(p.next, allotted.NextSequences())
+	}
 	p.push(l.spool)
 	return p
 }
@@ -150,7 +163,7 @@ func (p *Plan) Next(ctx context.Context) (*pipeline.Item, error) {
 		}
 		top := p.work[len(p.work)-1]
 		p.work = p.work[:len(p.work)-1]
-		if err := p.open(top); err != nil {
+		if err := p.open(ctx, top); err != nil {
 			return nil, err
 		}
 	}
@@ -164,7 +177,7 @@ func (p *Plan) Next(ctx context.Context) (*pipeline.Item, error) {
 }
 
 // open loads a partition, or splits it further while it is large and holds several shards.
-func (p *Plan) open(t part) error {
+func (p *Plan) open(ctx context.Context, t part) error {
 	defer t.spool.drop(t.n)
 	shardsWithin := p.shards >> (8 * (t.spool.level + 1))
 	if t.spool.counts[t.n] > p.loadAtMost && shardsWithin > 1 {
@@ -186,7 +199,14 @@ func (p *Plan) open(t part) error {
 	if err != nil {
 		return err
 	}
-	p.allot(p.takeComplete())
+	for refs := p.takeComplete(); len(refs) > 0; {
+		shard := p.shardOf(refs[0])
+		end := sort.Search(len(refs), func(i int) bool { return p.shardOf(refs[i]) > shard })
+		if err := p.allot(ctx, shard, refs[:end]); err != nil {
+			return err
+		}
+		refs = refs[end:]
+	}
 	return nil
 }
 
@@ -208,16 +228,28 @@ func (p *Plan) takeComplete() []pipeline.Ref {
 
 func (p *Plan) shardOf(r pipeline.Ref) int { return ShardOf(r.Key, p.shards) }
 
-// allot gives ids to the refs of whole shards, in order.
-func (p *Plan) allot(refs []pipeline.Ref) {
+// allot gives their ids to the refs of one shard, which are all there and in the order of keys.
+func (p *Plan) allot(ctx context.Context, shard int, refs []pipeline.Ref) error {
+	var known map[string]int64
+	if p.allotted != nil {
+		var err error
+		if known, err = p.allotted.IDs(ctx, shard); err != nil {
+			return fmt.Errorf("ids of shard %d: %w", shard, err)
+		}
+	}
+	first := len(p.ready)
 	for i, r := range refs {
 		if i > 0 && refs[i-1].Key == r.Key {
 			p.duplicates++
 			continue
 		}
-		shard := p.shardOf(r)
-		id := int64(shard)<<pipeline.ShardShift | p.next[shard]
-		p.next[shard]++
+		id, ok := known[r.Key]
+		if !ok {
+			id = int64(shard)<<pipeline.ShardShift | p.next[shard]
+			p.next[shard]++
+		}
 		p.ready = append(p.ready, &pipeline.Item{ID: id, Ref: r})
 	}
+	slices.SortFunc(p.ready[first:], func(a, b *pipeline.Item) int { return cmp.Compare(a.ID, b.ID) })
+	return nil
 }

@@ -34,14 +34,14 @@ func numbered(n int) refs {
 
 // plan lists the refs and returns the items of a plan for the number of shards, which loads at most
 // so many refs at a time.
-func plan(t *testing.T, src refs, shards int, atMost int64) (*Plan, []*pipeline.Item) {
+func plan(t *testing.T, src refs, shards int, atMost int64, allotted Allotted) (*Plan, []*pipeline.Item) {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "spool")
 	l, err := List(t.Context(), &src, dir, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := NewPlan(l, shards)
+	p := NewPlan(l, shards, allotted)
 	p.loadAtMost = atMost
 	var items []*pipeline.Item
 	for {
@@ -67,9 +67,9 @@ func TestPlanOrdersAndNumbers(t *testing.T) {
 	for _, c := range []struct{ n, shards int }{{0, 1}, {1, 1}, {3000, 1}, {3000, 4}, {3000, 256}, {3000, 4096}} {
 		t.Run(fmt.Sprintf("%d refs in %d shards", c.n, c.shards), func(t *testing.T) {
 			src := numbered(c.n)
-			_, items := plan(t, slices.Clone(src), c.shards, loadAtMost)
+			_, items := plan(t, slices.Clone(src), c.shards, loadAtMost, nil)
 			slices.Reverse(src)
-			_, again := plan(t, src, c.shards, 2)
+			_, again := plan(t, src, c.shards, 2, nil)
 			checkPlan(t, items, c.n, c.shards)
 			for i := range items {
 				if items[i].Key != again[i].Key || items[i].ID != again[i].ID {
@@ -111,7 +111,7 @@ func TestPlanDropsDuplicates(t *testing.T) {
 	src := numbered(100)
 	again := src[40]
 	again.ETag = "later"
-	p, items := plan(t, append(src, again), 4, loadAtMost)
+	p, items := plan(t, append(src, again), 4, loadAtMost, nil)
 	if len(items) != 100 || p.Duplicates() != 1 {
 		t.Fatalf("%d items and %d duplicates, want 100 and 1", len(items), p.Duplicates())
 	}
@@ -147,6 +147,49 @@ func TestShardOfIsStable(t *testing.T) {
 		}
 		if ShardOf(key, 1) != 0 || ShardOf(key, 16) != ShardOf(key, MaxShards)>>12 {
 			t.Errorf("shards of %q do not nest", key)
+		}
+	}
+}
+
+// earlier is what a first plan allotted.
+type earlier struct {
+	next []int64
+	ids  map[string]int64
+}
+
+func (e earlier) NextSequences() []int64 { return e.next }
+func (e earlier) IDs(_ context.Context, shard int) (map[string]int64, error) {
+	ids := map[string]int64{}
+	for k, id := range e.ids {
+		if id>>pipeline.ShardShift == int64(shard) {
+			ids[k] = id
+		}
+	}
+	return ids, nil
+}
+
+// A key keeps its id while others come and go, and the id of one that left is not given to another.
+func TestPlanKeepsIDs(t *testing.T) {
+	src := numbered(1000)
+	p, items := plan(t, src[:900], 4, loadAtMost, nil)
+	first := earlier{next: slices.Clone(p.NextSequences()), ids: map[string]int64{}}
+	used := map[int64]string{}
+	for _, it := range items {
+		first.ids[it.Key], used[it.ID] = it.ID, it.Key
+	}
+	_, items = plan(t, src[100:], 4, loadAtMost, first)
+	if len(items) != 900 {
+		t.Fatalf("%d items, want 900", len(items))
+	}
+	for i, it := range items {
+		if id, ok := first.ids[it.Key]; ok && id != it.ID {
+			t.Errorf("%s had id %d and has %d", it.Key, id, it.ID)
+		}
+		if key, ok := used[it.ID]; ok && key != it.Key {
+			t.Errorf("id %d was %s's and is %s's", it.ID, key, it.Key)
+		}
+		if i > 0 && items[i-1].ID >= it.ID {
+			t.Fatalf("ids do not rise at item %d", i)
 		}
 	}
 }

@@ -1,0 +1,68 @@
+// Command bench prints what `make bench` measures. Every figure is a ratio to a limit or to a peer
+// that was measured in the same run on the same machine, since these figures alone survive a change
+// of machine. Nothing here fails on a slow machine: it prints, people judge.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"log"
+	"os"
+	"path/filepath"
+)
+
+func main() {
+	profile := flag.String("profile", "", "only profile an end-to-end run into this folder")
+	only := flag.String("only", "", "run one part: limit, memory, decode, peer")
+	flag.Parse()
+	log.SetFlags(0)
+	b, err := newBench()
+	if err != nil {
+		log.Fatal("bench: ", err)
+	}
+	defer os.RemoveAll(b.dir)
+	ctx := context.Background()
+	parts := []struct {
+		name string
+		run  func(context.Context) error
+	}{{"decode", b.decode}, {"limit", b.endToEnd}, {"memory", b.memory}, {"peer", b.peer}}
+	if *profile != "" {
+		parts = parts[:1]
+		parts[0].name, parts[0].run = "profile", func(ctx context.Context) error { return b.profile(ctx, *profile) }
+	}
+	for _, p := range parts {
+		if *only != "" && *only != p.name {
+			continue
+		}
+		if err := p.run(ctx); err != nil {
+			os.RemoveAll(b.dir)
+			log.Fatalf("bench: %s: %v", p.name, err)
+		}
+	}
+}
+
+// bench is the gallery and the model that everything is measured with.
+type bench struct {
+	dir     string // scratch
+	images  string // folder with the fashion gallery
+	model   string
+	command string // bin/facet
+}
+
+func newBench() (*bench, error) {
+	shared := filepath.Join("..", "shared")
+	b := &bench{model: filepath.Join(shared, "models/fashion/model.onnx"), command: filepath.Join("bin", "facet")}
+	for _, p := range []string{b.model, b.command} {
+		if _, err := os.Stat(p); err != nil {
+			return nil, fmt.Errorf("%w; run `make bench` at the module's root, beside the shared gallery", err)
+		}
+	}
+	dir, err := os.MkdirTemp("", "facet-bench-")
+	if err != nil {
+		return nil, err
+	}
+	b.dir, b.images = dir, filepath.Join(dir, "gallery")
+	fmt.Println("unpacking the fashion gallery …")
+	return b, unpack(filepath.Join(shared, "gallery/fashion/images.tar"), b.images)
+}

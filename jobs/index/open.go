@@ -1,0 +1,220 @@
+package index
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"runtime/debug"
+	"time"
+
+	"github.com/facet-search/facet/jobs/jobfile"
+	"github.com/facet-search/facet/jobs/network"
+	"github.com/facet-search/facet/jobs/progress"
+	"github.com/facet-search/facet/modulation"
+	"github.com/facet-search/facet/pipeline"
+	"github.com/facet-search/facet/sinks"
+	"github.com/facet-search/facet/sinks/faiss"
+	"github.com/facet-search/facet/sinks/store"
+	"github.com/facet-search/facet/stages"
+	"github.com/facet-search/facet/stages/engine"
+	"github.com/facet-search/facet/stages/gallery"
+	"github.com/facet-search/facet/stages/imaging"
+)
+
+// ErrEmpty means that the listing came back empty. A snapshot of nothing is not published.
+var ErrEmpty = errors.New("the gallery is empty")
+
+// job is one night, with everything that it needs open.
+type job struct {
+	config   Config
+	progress *progress.Progress
+
+	model     *modulation.Model
+	modelFile []byte
+	tasks     []pipeline.Task
+	engine    engine.Engine
+	images    store.Store
+	gallery   gallery.Source
+	output    store.Store
+	previous  *sinks.Snapshot // nil before the first night
+
+	dir      string // scratch, removed at the end
+	listing  *stages.Listing
+	manifest *sinks.Manifest
+	phases   map[string]float64
+}
+
+// open checks all that can be checked before any work: the model, the tasks, the index types, both
+// stores. What it opened is closed again when it fails.
+func open(ctx context.Context, c Config, p *progress.Progress) (*job, error) {
+	j := &job{config: c, progress: p, phases: map[string]float64{}}
+	for _, step := range []func(context.Context) error{j.openModel, j.checkIndexes, j.openStores, j.openEngine, j.openScratch} {
+		if err := step(ctx); err != nil {
+			j.close()
+			return nil, err
+		}
+	}
+	return j, nil
+}
+
+func (j *job) close() {
+	if j.listing != nil {
+		j.listing.Close()
+	}
+	if j.gallery != nil {
+		j.gallery.Close()
+	}
+	if j.engine != nil {
+		j.engine.Close()
+	}
+	if j.dir != "" {
+		os.RemoveAll(j.dir)
+	}
+}
+
+func (j *job) openModel(context.Context) (err error) {
+	m := j.config.Model
+	if j.modelFile, err = os.ReadFile(m.Path); err != nil {
+		return fmt.Errorf("%w: model: %w", jobfile.ErrConfig, err)
+	}
+	if j.model, err = modulation.Open(j.modelFile, modulation.Overrides{Tasks: m.Tasks, Preprocess: m.Preprocess}); err != nil {
+		return fmt.Errorf("%w: model %s: %w", jobfile.ErrConfig, m.Path, err)
+	}
+	j.tasks = j.model.Tasks
+	if len(j.config.Tasks) > 0 {
+		j.tasks = nil
+	}
+	for _, name := range j.config.Tasks {
+		i, ok := taskNamed(j.model.Tasks, name)
+		if _, twice := taskNamed(j.tasks, name); !ok || twice {
+			return fmt.Errorf("%w: tasks: %q is not a task of %s, or named twice; it has %s", jobfile.ErrConfig, name, m.Path, names(j.model.Tasks))
+		}
+		j.tasks = append(j.tasks, j.model.Tasks[i])
+	}
+	return nil
+}
+
+func names(tasks []pipeline.Task) (list []string) {
+	for _, t := range tasks {
+		list = append(list, t.Name)
+	}
+	return list
+}
+
+// checkIndexes asks FAISS about every factory string.
+func (j *job) checkIndexes(ctx context.Context) error {
+	for name, factory := range j.config.Index {
+		tasks := j.tasks
+		if i, ok := taskNamed(j.tasks, name); ok {
+			tasks = j.tasks[i : i+1]
+		} else if name != "default" {
+			return fmt.Errorf("%w: index: there is no task %q; there are %s", jobfile.ErrConfig, name, names(j.tasks))
+		}
+		if factory == "auto" {
+			continue
+		}
+		resolved, err := faiss.Resolve(factory)
+		for _, t := range tasks {
+			if err == nil {
+				err = faiss.Check(ctx, resolved, t)
+			}
+		}
+		if err != nil {
+			return fmt.Errorf("%w: index %q of %s: %w", jobfile.ErrConfig, factory, name, err)
+		}
+	}
+	return nil
+}
+
+func (j *job) openEngine(context.Context) (err error) {
+	j.engine, err = network.Open(j.config.Engine, j.modelFile, j.model, j.tasks)
+	return err
+}
+
+// openScratch makes the local folder and the manifest to be filled.
+func (j *job) openScratch(context.Context) (err error) {
+	if j.dir, err = os.MkdirTemp(j.config.Scratch, "facet-index-"); err != nil {
+		return fmt.Errorf("%w: scratch folder: %w", jobfile.ErrConfig, err)
+	}
+	m := &sinks.Manifest{
+		Format: sinks.FormatVersion, Snapshot: newSnapshotID(), Facet: version(), Attributes: j.gallery.Attributes(),
+		Model: sinks.ModelState{
+			SHA256: j.model.Digests.File.String(), Preprocess: j.model.Preprocess,
+			PreprocessDigest: j.model.Digests.Preprocess.String(), Engine: j.config.Engine,
+		},
+	}
+	if j.previous != nil {
+		m.Parent = &j.previous.Snapshot
+	}
+	for _, t := range j.tasks {
+		i, _ := taskNamed(j.model.Tasks, t.Name)
+		m.Tasks = append(m.Tasks, sinks.TaskState{Task: t, Digest: j.model.Digests.Tasks[i].String()})
+	}
+	j.manifest = m
+	return nil
+}
+
+func (j *job) openStores(ctx context.Context) (err error) {
+	c := j.config
+	if j.output, err = store.Open(ctx, c.Output); err != nil {
+		return fmt.Errorf("%w: output: %w", jobfile.ErrConfig, err)
+	}
+	j.previous, err = sinks.OpenCurrent(ctx, j.output)
+	if err != nil && !errors.Is(err, sinks.ErrNoSnapshot) {
+		return err
+	}
+	return j.openGallery(ctx)
+}
+
+func (c *Config) imageLimits() imaging.Limits {
+	return imaging.Limits{Bytes: int64(c.Limits.Bytes), Pixels: int64(c.Limits.Pixels), Scans: c.Limits.Scans}
+}
+
+func (g Gallery) address() string {
+	if g.Manifest != "" {
+		return g.Manifest
+	}
+	return g.Prefix
+}
+
+// newSnapshotID sorts by time and is unique without asking anybody.
+func newSnapshotID() string {
+	var b [4]byte
+	rand.Read(b[:]) // never fails
+	return time.Now().UTC().Format("20060102T150405Z") + "-" + hex.EncodeToString(b[:])
+}
+
+// version is the module's version as the build recorded it.
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok {
+		return info.Main.Version
+	}
+	return "unknown"
+}
+
+// openGallery opens the images' store and the listing.
+func (j *job) openGallery(ctx context.Context) (err error) {
+	g := j.config.Gallery
+	if j.images, err = store.Open(ctx, g.Prefix); err != nil {
+		return fmt.Errorf("%w: gallery: %w", jobfile.ErrConfig, err)
+	}
+	if j.gallery, err = gallery.Prefix(ctx, j.images, g.Include, g.Exclude); err != nil {
+		return fmt.Errorf("%w: gallery: %w", jobfile.ErrConfig, err)
+	}
+	return nil
+}
+
+// images reads the gallery's objects for the fetch stage.
+type images struct{ store.Store }
+
+// ReadObject implements stages.Objects.
+func (i images) ReadObject(ctx context.Context, key string, buf []byte, limit int64) ([]byte, pipeline.Ref, error) {
+	data, ref, err := store.ReadObject(ctx, i.Store, key, buf, limit)
+	if errors.Is(err, store.ErrTooLarge) {
+		err = fmt.Errorf("%w: %w", stages.ErrTooLarge, err)
+	}
+	return data, ref, err
+}

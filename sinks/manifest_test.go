@@ -1,0 +1,80 @@
+package sinks
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/facet-search/facet/pipeline"
+)
+
+func TestLedgerBalance(t *testing.T) {
+	good := func() Ledger {
+		return Ledger{
+			Listed: 10, Embedded: 7, Quarantined: 3,
+			Reasons: map[pipeline.Reason]int64{pipeline.Truncated: 2, pipeline.Empty: 1},
+			Tasks:   map[string]TaskLedger{"a": {7, 7}, "b": {7, 7}},
+		}
+	}
+	if err := good().Balance(); err != nil {
+		t.Fatal(err)
+	}
+	cases := map[string]struct {
+		spoil func(*Ledger)
+		names string
+	}{
+		"an image lost":        {func(l *Ledger) { l.Listed++ }, "embedded + quarantined = 10, want 11"},
+		"a reason missing":     {func(l *Ledger) { l.Reasons[pipeline.Empty] = 0 }, "sum of the reasons = 2, want 3"},
+		"a row lost":           {func(l *Ledger) { l.Tasks["b"] = TaskLedger{6, 7} }, "rows of b = 6, want 7"},
+		"a vector lost":        {func(l *Ledger) { l.Tasks["a"] = TaskLedger{7, 8} }, "index of a = 8, want 7"},
+		"an image counted too": {func(l *Ledger) { l.Embedded++ }, "embedded + quarantined = 11, want 10"},
+	}
+	for name, c := range cases {
+		l := good()
+		c.spoil(&l)
+		err := l.Balance()
+		if !errors.Is(err, ErrUnbalanced) || !strings.Contains(err.Error(), c.names) {
+			t.Errorf("%s: %v, want it to name %q", name, err, c.names)
+		}
+	}
+}
+
+const tinyManifest = `{"format":1,"snapshot":"s","shards":{"count":2,"next_sequence":[1,0]},
+"tasks":[{"name":"a","output":"o","dim":2,"metric":"l2","index":{"path":"index/a/x/knn.index"}}],
+"files":[{"path":"items/00000-x.parquet","kind":"items","shard":0,"rows":1,"bytes":2,"sha256":"00"}]}`
+
+func TestDecodeManifestRefuses(t *testing.T) {
+	if _, err := DecodeManifest([]byte(tinyManifest)); err != nil {
+		t.Fatal(err)
+	}
+	for what, edit := range map[string][2]string{
+		"a newer format":         {`"format":1`, `"format":2`},
+		"no format":              {`"format":1`, `"x":1`},
+		"an absolute path":       {`items/00000-x.parquet`, `/etc/passwd`},
+		"a path that climbs":     {`items/00000-x.parquet`, `../../etc/passwd`},
+		"a path that hides it":   {`items/00000-x.parquet`, `items/../../x`},
+		"three shards":           {`"count":2`, `"count":3`},
+		"a shard out of range":   {`"shard":0`, `"shard":2`},
+		"a negative count":       {`"rows":1`, `"rows":-1`},
+		"a task that's a folder": {`"name":"a"`, `"name":"../a"`},
+		"no JSON":                {`{`, ``},
+	} {
+		data := strings.Replace(tinyManifest, edit[0], edit[1], 1)
+		if _, err := DecodeManifest([]byte(data)); err == nil {
+			t.Errorf("a manifest with %s is accepted", what)
+		}
+	}
+}
+
+func FuzzDecodeManifest(f *testing.F) {
+	f.Add([]byte(tinyManifest))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		m, err := DecodeManifest(data)
+		if err != nil {
+			return
+		}
+		if _, err := m.Encode(); err != nil {
+			t.Fatalf("what was decoded can't be encoded: %v", err)
+		}
+	})
+}

@@ -1,0 +1,80 @@
+package stages
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
+	"unicode/utf8"
+
+	"github.com/facet-search/facet/pipeline"
+)
+
+// ErrTooLarge is what Objects return for an object over the limit.
+var ErrTooLarge = errors.New("object is over the limit")
+
+// Objects reads whole objects of a gallery.
+type Objects interface {
+	// ReadObject reads an object into buf, or into a larger slice, and returns it with what the store
+	// says of the object that was really read. Retries are its own. Its errors are fs.ErrNotExist,
+	// fs.ErrPermission and ErrTooLarge, all three the image's own fault, and others, which are not.
+	ReadObject(ctx context.Context, key string, buf []byte, limit int64) ([]byte, pipeline.Ref, error)
+}
+
+// Fetch reads the bytes of images. It is a pipeline.Stage.
+type Fetch struct {
+	objects Objects
+	limit   int64
+	buffers *Buffers
+}
+
+// NewFetch reads images of at most limit bytes. Their memory goes back to buffers after decoding.
+func NewFetch(objects Objects, limit int64, buffers *Buffers) *Fetch {
+	return &Fetch{objects: objects, limit: limit, buffers: buffers}
+}
+
+// Process implements pipeline.Stage.
+func (f *Fetch) Process(ctx context.Context, it *Admitted) (*Admitted, error) {
+	switch {
+	case !utf8.ValidString(it.Key):
+		it.Reject = reject(pipeline.Unsupported, errors.New("the key is not valid UTF-8, so no table can hold it; rename the object"))
+		return it, nil
+	case it.Size > f.limit:
+		it.Reject = reject(pipeline.TooLarge, fmt.Errorf("%d bytes, limits.bytes is %d", it.Size, f.limit))
+		return it, nil
+	}
+	data, ref, err := f.objects.ReadObject(ctx, it.Key, f.buffers.Get(int(max(it.Size, 0))), f.limit)
+	if err != nil {
+		it.Reject = rejectFetch(err, f.limit)
+		if it.Reject == nil {
+			return nil, fmt.Errorf("%q: %w", it.Key, err)
+		}
+		return it, nil
+	}
+	// The listing may be older than the object: what was read is what counts.
+	it.ETag, it.Size = ref.ETag, int64(len(data))
+	if len(data) == 0 {
+		it.Reject = reject(pipeline.Empty, errors.New("zero bytes"))
+		return it, nil
+	}
+	it.Data, it.ContentHash = data, sha256.Sum256(data)
+	return it, nil
+}
+
+// rejectFetch says whether a failure is the image's own; nil means that it is the store's.
+func rejectFetch(err error, limit int64) *pipeline.Reject {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return reject(pipeline.Gone, err)
+	case errors.Is(err, fs.ErrPermission):
+		return reject(pipeline.Denied, err)
+	case errors.Is(err, ErrTooLarge):
+		return reject(pipeline.TooLarge, fmt.Errorf("over limits.bytes, which is %d", limit))
+	}
+	return nil
+}
+
+func reject(r pipeline.Reason, err error) *pipeline.Reject {
+	return &pipeline.Reject{Reason: r, Err: err}
+}
