@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"strings"
 	"testing"
@@ -31,7 +32,7 @@ func TestBuildAndSearch(t *testing.T) {
 		{"IVF64,Flat", task("style", testDim), "IndexIVFFlat(IndexFlat)", 0.95},
 		{"IVF64,SQ8", l2, "IndexIVFScalarQuantizer(IndexFlat)", 0.9},
 		{"IVF64,PQ16", task("style", testDim), "IndexIVFPQ(IndexFlat)", 0.5},
-		{"OPQ16_32,IVF64_HNSW32,PQ16", l2, "IndexPreTransform(IndexIVFPQ(IndexHNSWFlat))", 0.5},
+		{"OPQ4_16,IVF64_HNSW32,PQ4x6", l2, "IndexPreTransform(IndexIVFPQ(IndexHNSWFlat))", 0.2},
 	}
 	for _, c := range cases {
 		t.Run(c.factory+"/"+string(c.task.Metric), func(t *testing.T) {
@@ -88,12 +89,16 @@ func deref(v *float64) float64 {
 
 // TestSameBytes builds each index with other batches of the same vectors, and once more.
 func TestSameBytes(t *testing.T) {
-	ids, vectors := gallery(20000, testDim) // more than one block
-	for _, f := range []string{"Flat", "HNSW32", "IVF64,Flat", "IVF64,SQ8", "IVF64,PQ16", "OPQ16_32,IVF64,PQ16"} {
+	all, allVectors := gallery(20000, testDim) // more than one block
+	for f, n := range map[string]int{
+		"Flat": 20000, "HNSW32": 20000, "IVF64,Flat": 20000, "IVF64,SQ8": 20000,
+		"IVF64,PQ16": 3000, "OPQ4_16,IVF64,PQ4x6": 3000, // slow to train
+	} {
 		t.Run(f, func(t *testing.T) {
 			t.Parallel()
+			ids, vectors := all[:n], allVectors[:n*testDim]
 			first := ""
-			for _, batch := range []int{20000, 999} {
+			for _, batch := range []int{n, 999} {
 				path := tempFile(t, "knn.index")
 				recipe{spec: Spec{Task: task("style", testDim), Factory: f}, hold: 100, batch: batch}.build(t, path, ids, vectors)
 				d := digest(t, path)
@@ -110,8 +115,8 @@ func TestSameBytes(t *testing.T) {
 
 // TestSameBytesWithThreads shows which indexes may be built with two threads.
 func TestSameBytesWithThreads(t *testing.T) {
-	ids, vectors := gallery(20000, testDim)
-	for _, f := range []string{"IVF64,Flat", "IVF64,SQ8", "IVF64,PQ16"} {
+	ids, vectors := gallery(3000, testDim)
+	for _, f := range []string{"IVF64,Flat", "IVF64,SQ8", "IVF64,PQ16", "OPQ4_16,IVF64,PQ4x6"} {
 		var digests []string
 		for _, threads := range []int{1, 2} {
 			path := tempFile(t, "knn.index")
@@ -134,10 +139,16 @@ func digest(t testing.TB, path string) string {
 // TestRecallIsRaised wants more recall than the first search parameters give.
 func TestRecallIsRaised(t *testing.T) {
 	ids, vectors := gallery(6000, testDim)
+	r := rand.New(rand.NewPCG(13, 14))
+	for i := range vectors { // no clusters for the lists to follow
+		vectors[i] = float32(r.NormFloat64())
+	}
 	path := tempFile(t, "knn.index")
-	spec := Spec{Task: task("style", testDim), Factory: "IVF128,Flat", Recall: 0.995}
+	shape := task("shape", testDim)
+	shape.Metric = pipeline.L2
+	spec := Spec{Task: shape, Factory: "IVF128,Flat"}
 	report, _ := recipe{spec: spec, hold: 300, batch: 1000}.build(t, path, ids, vectors)
-	if report.Params == "nprobe=8" || deref(report.Recall10) < 0.99 {
+	if report.Params == "nprobe=8" || *report.Recall10 < DefaultRecall {
 		t.Errorf("recall@10 is %v with %q", deref(report.Recall10), report.Params)
 	}
 }
@@ -246,7 +257,8 @@ func TestMemoryCap(t *testing.T) {
 			break
 		}
 	}
-	if err == nil || !strings.Contains(err.Error(), "memory") {
+	// Whoever asks for memory first says so: FAISS, the Go runtime or the race detector.
+	if err == nil || !strings.Contains(err.Error(), "memory") && !strings.Contains(err.Error(), "allocate") {
 		t.Errorf("got %v, want something about memory", err)
 	}
 }

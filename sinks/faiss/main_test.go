@@ -80,8 +80,11 @@ func (r recipe) build(t testing.TB, path string, ids []int64, vectors []float32)
 	factory, err := Resolve(r.spec.Factory)
 	must(t, err)
 	r.spec.Factory = factory
-	train, err := TrainSize(factory, len(ids)-r.hold)
-	must(t, err)
+	train := 0
+	if r.spec.Trained == "" {
+		train, err = TrainSize(factory, len(ids)-min(r.hold, len(ids)/10))
+		must(t, err)
+	}
 	r.spec.Train = train
 	b, err := Start(t.Context(), r.spec)
 	must(t, err)
@@ -106,7 +109,7 @@ func (r recipe) build(t testing.TB, path string, ids []int64, vectors []float32)
 			}
 		}
 	}
-	if train > 0 && r.spec.Trained == "" {
+	if train > 0 {
 		pass("train", split.Sampled)
 		must(t, b.Train())
 	}

@@ -1,4 +1,5 @@
 #include <csignal>
+#include <cstdio>
 #include <cxxabi.h>
 
 #include <algorithm>
@@ -166,7 +167,8 @@ int facet_merge(const char* trained, const char** shards, int n, const char* out
     });
 }
 
-void facet_default_crash_signals(void) {
+void facet_end_like_c(void) {
+    setvbuf(stdout, nullptr, _IOLBF, BUFSIZ);
     for (int s : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT}) signal(s, SIG_DFL);
 }
 

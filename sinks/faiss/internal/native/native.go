@@ -258,8 +258,9 @@ func Threads() int { return int(C.facet_max_threads()) }
 // its child starts.
 func SetThreads(n int) { C.facet_set_threads(C.int(n)) }
 
-// CrashLikeC lets a crash end the process by its signal instead of by the Go runtime's exit status.
-func CrashLikeC() { C.facet_default_crash_signals() }
+// EndLikeC lets a crash end the process by its signal instead of by the Go runtime's exit status, and
+// keeps nothing that is printed in a buffer.
+func EndLikeC() { C.facet_end_like_c() }
 
 // InnerProduct is ⟨x, y⟩ by the kernel that FAISS uses here.
 func InnerProduct(x, y []float32) float32 {

@@ -45,9 +45,9 @@ float facet_norm_l2sqr(const float* x, size_t d);
 // Switches between our kernels (1) and the library's (0); returns whether ours can run here.
 int facet_fast_kernels(int on);
 
-// Lets the signals of a crash kill the process as they would a C program, instead of going through
-// the Go runtime, which would turn them into exit status 2.
-void facet_default_crash_signals(void);
+// Makes this process end as a C program would: the signals of a crash kill it, where the Go runtime
+// would turn them into exit status 2, and what was printed before is not lost in a buffer.
+void facet_end_like_c(void);
 
 #ifdef __cplusplus
 }
