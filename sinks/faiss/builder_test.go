@@ -32,7 +32,7 @@ func TestBuildAndSearch(t *testing.T) {
 		{"IVF64,Flat", task("style", testDim), "IndexIVFFlat(IndexFlat)", 0.95},
 		{"IVF64,SQ8", l2, "IndexIVFScalarQuantizer(IndexFlat)", 0.9},
 		{"IVF64,PQ16", task("style", testDim), "IndexIVFPQ(IndexFlat)", 0.5},
-		{"OPQ4_16,IVF64_HNSW32,PQ4x6", l2, "IndexPreTransform(IndexIVFPQ(IndexHNSWFlat))", 0.2},
+		{"OPQ2_8,IVF64_HNSW32,PQ2", l2, "IndexPreTransform(IndexIVFPQ(IndexHNSWFlat))", 0.1},
 	}
 	for _, c := range cases {
 		t.Run(c.factory+"/"+string(c.task.Metric), func(t *testing.T) {
@@ -92,7 +92,7 @@ func TestSameBytes(t *testing.T) {
 	all, allVectors := gallery(20000, testDim) // more than one block
 	for f, n := range map[string]int{
 		"Flat": 20000, "HNSW32": 20000, "IVF64,Flat": 20000, "IVF64,SQ8": 20000,
-		"IVF64,PQ16": 3000, "OPQ4_16,IVF64,PQ4x6": 3000, // slow to train
+		"IVF64,PQ16": 3000, "OPQ2_8,IVF16,PQ2": 1000, // slow to train
 	} {
 		t.Run(f, func(t *testing.T) {
 			t.Parallel()
@@ -116,7 +116,7 @@ func TestSameBytes(t *testing.T) {
 // TestSameBytesWithThreads shows which indexes may be built with two threads.
 func TestSameBytesWithThreads(t *testing.T) {
 	ids, vectors := gallery(3000, testDim)
-	for _, f := range []string{"IVF64,Flat", "IVF64,SQ8", "IVF64,PQ16", "OPQ4_16,IVF64,PQ4x6"} {
+	for _, f := range []string{"IVF64,Flat", "IVF64,SQ8", "IVF64,PQ16", "OPQ2_8,IVF16,PQ2"} {
 		var digests []string
 		for _, threads := range []int{1, 2} {
 			path := tempFile(t, "knn.index")

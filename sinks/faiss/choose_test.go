@@ -14,8 +14,9 @@ func TestChoose(t *testing.T) {
 		{10_000, 128, 0, "HNSW32"},
 		{36_485, 128, 0, "HNSW32"},
 		{999_999, 128, 0, "HNSW32"},
-		{999_999, 128, gib, "IVF4096,Flat"},
-		{999_999, 128, gib / 2, "IVF4096,SQ8"},
+		{999_999, 128, gib, "HNSW32"},
+		{999_999, 128, gib / 2, "IVF4096,Flat"},
+		{999_999, 128, gib / 4, "IVF4096,SQ8"},
 		{999_999, 128, gib / 10, "OPQ64_128,IVF4096,PQ64np"},
 		{10_000, 128, 1 << 20, "OPQ64_128,IVF256,PQ64np"}, // 20 vectors a list are too few
 		{10_000, 128, 1, "OPQ8_32,IVF256,PQ8np"},          // nothing fits

@@ -3,8 +3,6 @@ package faiss
 import (
 	"encoding/json"
 	"io"
-
-	"github.com/facet-search/facet/pipeline"
 )
 
 // Infos is index_infos.json: autofaiss's keys for what it measures too, and ours below. A figure
@@ -46,7 +44,7 @@ func NewInfos(spec Spec, path string, report Report, stats Stats, size int64) In
 		OneRecall20: report.OneRecall20, OneRecall40: report.OneRecall40,
 		Intersection20: report.Intersection20, Intersection40: report.Intersection40,
 		Recall10: report.Recall10, Queries: report.Queries, Searched: report.Vectors,
-		Metric: string(pipeline.Metric(stats.Metric)), Type: stats.Type, Task: spec.Task.Name,
+		Metric: string(stats.Metric), Type: stats.Type, Task: spec.Task.Name,
 	}
 	if size > 0 {
 		i.Compression = 4 * float64(stats.Total) * float64(stats.Dim) / float64(size)

@@ -41,7 +41,7 @@ func shards(t testing.TB, factory string, n int) (trained string, paths []string
 
 func TestMergeEqualsFAISS(t *testing.T) {
 	for _, f := range []string{
-		"IVF16,Flat", "IVF80,Flat", "IVF16,SQ8", "IVF16,SQfp16", "IVF16,PQ4x4", "OPQ4_16,IVF16,PQ4x4", "PCAR16,IVF16,Flat",
+		"IVF16,Flat", "IVF80,Flat", "IVF16,SQ8", "IVF16,SQfp16", "IVF16,PQ4x4", "OPQ2_8,IVF16,PQ2x4", "PCAR16,IVF16,Flat",
 		"L2norm,PCA24,ITQ16,IVF16,SQ8", "RR16,IVF16,SQ4", "Pad40,IVF16,Flat", "IVF16_HNSW32,Flat", "IVF1,Flat",
 	} {
 		t.Run(f, func(t *testing.T) {

@@ -59,11 +59,14 @@ func start(ctx context.Context, task string, threads int) (*process, error) {
 	if err == nil && hello.Hello != protocol {
 		err = fmt.Errorf("it speaks %q, want %q", hello.Hello, protocol)
 	}
-	if err != nil {
-		err = p.wrap("start", p.died(err))
-		return nil, fmt.Errorf("%w (does main call faiss.MaybeChild first?)", err)
+	if err == nil {
+		return p, nil
 	}
-	return p, nil
+	err = p.died(err)
+	if ctx.Err() == nil {
+		err = fmt.Errorf("%w (does main call faiss.MaybeChild first?)", err)
+	}
+	return nil, p.wrap("start", err)
 }
 
 func (p *process) spawn(threads int) error {
@@ -90,7 +93,9 @@ func (p *process) spawn(threads int) error {
 	// What C libraries print must not mix with replies, so these have a descriptor of their own.
 	p.cmd.ExtraFiles = []*os.File{requests.r, replies.w}
 	p.cmd.Stdout, p.cmd.Stderr = words.w, words.w
-	// In a group of its own, since Ctrl-C at the terminal is for the parent to act on.
+	// In a group of its own, since Ctrl-C at the terminal is for the parent to act on. The death
+	// signal comes when the parent's thread ends that started the child; Go ends a thread only if a
+	// goroutine is locked to it and returns, and Start is not for such goroutines.
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	err := p.cmd.Start()
 	for _, theirs := range []*os.File{requests.r, replies.w, words.w} {

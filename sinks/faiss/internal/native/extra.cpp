@@ -109,14 +109,6 @@ void merge_nearest(int inner_product, size_t d, const float* x, const float* y, 
 
 extern "C" {
 
-const char* facet_version(void) {
-    static const std::string version = std::to_string(FAISS_VERSION_MAJOR) + "." +
-            std::to_string(FAISS_VERSION_MINOR) + "." + std::to_string(FAISS_VERSION_PATCH);
-    return version.c_str();
-}
-
-int facet_max_threads(void) { return omp_get_max_threads(); }
-
 void facet_set_threads(int n) { omp_set_num_threads(n); }
 
 const char* facet_describe(const FaissIndex* index) {

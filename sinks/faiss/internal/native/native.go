@@ -230,7 +230,7 @@ func (e *Exact) Add(ids []int64, vectors []float32) error {
 	})
 }
 
-// Merge is FAISS's own merge of IVF files, in memory.
+// Merge is FAISS's own merge of IVF files, in memory: what the merge in Go is tested against.
 func Merge(trained string, shards []string, out string) error {
 	names := make([]*C.char, 0, len(shards)+2)
 	for _, s := range append([]string{trained, out}, shards...) {
@@ -248,14 +248,8 @@ func Merge(trained string, shards []string, out string) error {
 	return check(func() C.int { return C.facet_merge(names[0], first, C.int(len(shards)), names[1]) })
 }
 
-// Version is that of the FAISS headers this was compiled with.
-func Version() string { return C.GoString(C.facet_version()) }
-
-// Threads is how many threads FAISS will use.
-func Threads() int { return int(C.facet_max_threads()) }
-
-// SetThreads sets how many threads FAISS uses. Package faiss sets OMP_NUM_THREADS instead, before
-// its child starts.
+// SetThreads sets how many threads FAISS uses in this process, for tests and benchmarks: package faiss
+// sets OMP_NUM_THREADS before its child starts.
 func SetThreads(n int) { C.facet_set_threads(C.int(n)) }
 
 // EndLikeC lets a crash end the process by its signal instead of by the Go runtime's exit status, and

@@ -12,10 +12,7 @@
 extern "C" {
 #endif
 
-const char* facet_version(void);
-
-// The number of threads of OpenMP's next parallel region.
-int facet_max_threads(void);
+// The number of threads of OpenMP's next parallel regions.
 void facet_set_threads(int n);
 
 // The index that this thread made or read last.

@@ -4,7 +4,6 @@ import (
 	"math"
 	"math/rand/v2"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 
@@ -97,7 +96,6 @@ func TestErrorsHaveTheirMessages(t *testing.T) {
 	if err := index.Tune("speed=11"); err == nil || !strings.Contains(err.Error(), "speed") {
 		t.Errorf("Tune says %v", err)
 	}
-	runtime.KeepAlive(index)
 }
 
 func TestExactAcrossBlocks(t *testing.T) {
