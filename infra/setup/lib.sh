@@ -31,7 +31,8 @@ has_sha256() {
 # lying in .deps is used, so that a machine without a registry can be prepared by hand; else it is
 # downloaded into DIR. Nothing of the package is run.
 npm_tarball() {
-	local file=$1-$2.tgz
+	local file=${1#@}-$2.tgz
+	file=${file//\//-} # a scope's slash, as npm writes it
 	if [[ -f $deps/$file ]]; then
 		has_sha256 "$deps/$file" "$3" || die ".deps/$file is not the file it should be (SHA-256 $3); remove it and try again"
 		printf '%s\n' "$deps/$file"

@@ -12,6 +12,13 @@ ort_version=1.24.3 # speaks API 24, as the Go binding in go.mod does
 ort_tarball=aa1bb5fa261ea68de05dd53efbba210cd7adf2d2850f4c3a201054c74cc78040
 ort_lib=$deps/onnxruntime/lib/libonnxruntime.so.1
 
+duckdb_version=1.5.6-r.1
+declare -A duckdb_tarballs=(
+	[node-api]=64d5080af3c0144329f9cbdbff7bc867c9c1f9df57a7e7e2a8b13bc6ed2bc664
+	[node-bindings]=9d1ebca9020dcd5680e2e38bd182f1a0e69e59f00d31dfc5afca2623b8a34ac3
+	[node-bindings-linux-x64]=1b9f82478539bb9a1d1df44bd103121a12ae52142c07158dc52b97d2ec1d69ff
+)
+
 # at_least WANT HAVE compares dotted versions.
 at_least() { [[ $(printf '%s\n%s\n' "$1" "$2" | sort -V | head -n 1) == "$1" ]]; }
 
@@ -84,13 +91,23 @@ build_s3_server() {
 	mv "$1/versitygw" "$deps/bin/"
 }
 
-# install_duckdb lets npm check the packages against the digests in package-lock.json.
+# install_duckdb puts DuckDB for Node where tools/duckdb/query.mjs finds it.
 install_duckdb() {
-	local dir=$root/tools/duckdb
-	cmp -s "$dir/package-lock.json" "$dir/node_modules/.facet-lock" && return
-	say "install DuckDB for the tests"
-	(cd "$dir" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error)
-	cp "$dir/package-lock.json" "$dir/node_modules/.facet-lock"
+	local have=$root/tools/duckdb/node_modules/@duckdb/node-api/package.json
+	grep -qsF "\"version\": \"$duckdb_version\"" "$have" && return
+	in_scratch unpack_duckdb
+}
+
+# unpack_duckdb DIR
+unpack_duckdb() {
+	local package tarball
+	for package in "${!duckdb_tarballs[@]}"; do
+		tarball=$(npm_tarball "@duckdb/$package" "$duckdb_version" "${duckdb_tarballs[$package]}" "$1")
+		mkdir -p "$1/node_modules/@duckdb/$package"
+		tar -xzf "$tarball" -C "$1/node_modules/@duckdb/$package" --strip-components=1
+	done
+	rm -rf "$root/tools/duckdb/node_modules"
+	mv "$1/node_modules" "$root/tools/duckdb/"
 }
 
 what=${1:-}
