@@ -52,8 +52,8 @@ func (m *Model) digest(file []byte) error {
 // PreprocessDigest identifies what a preprocessing does: two that give the same tensors by definition
 // have the same digest. It is SHA-256 over fields, each an 8-byte little-endian length and its bytes:
 // "facet.preprocess/1", resize, height and width resized to, height and width put out, filter, mean (3),
-// std (3), scale, channels, orientation, background (3). Integers are 8 bytes; mean, std and scale are 4 bytes of
-// float32, in which Preprocess computes, with -0 as 0.
+// std (3), scale, channels, orientation, background (3). Integers are 8 bytes, little-endian; mean, std
+// and scale are the 4 bytes of float32, in which Preprocess computes, with -0 as 0.
 func PreprocessDigest(p pipeline.Preprocess) Digest {
 	h := sha256.New()
 	field := func(b []byte) {

@@ -62,7 +62,7 @@ func (g *Graph) Cost(tensors []string, shapes *Shapes) Costs {
 	nodes, weights := make([]use, len(g.nodes)), make(map[string]use)
 	macs := g.nodeCosts(shapes)
 	for t, name := range tensors {
-		own := g.ancestors(name, make([]bool, len(g.nodes)))
+		own := g.ancestors(name)
 		for _, i := range own {
 			nodes[i] = nodes[i].by(t)
 			c.Each[t].add(macs[i])

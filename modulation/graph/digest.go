@@ -32,11 +32,11 @@ type hash = [sha256.Size]byte
 //	attribute name, type, number of values, values… (floats as their 4 bytes, tensors as constants)
 //
 // Canonical form: the domain "" is "ai.onnx"; an Identity node is the tensor it passes on; a Constant
-// node is its value; inputs and outputs left out at the end of a list are cut off. So the digest does not depend
-// on names, doc strings, the order of nodes or attributes, nodes and initialisers that the tensor does
-// not need, the input's declared shape, or how constants are stored. It does depend on everything else
-// as it is written: an attribute's default spelled out is another digest than the attribute left out,
-// and so is the same graph under another operator set or with constants folded.
+// node is its value; inputs and outputs left out at the end of a list are cut off. So the digest does
+// not depend on names, doc strings, the order of nodes or attributes, nodes and initialisers that the
+// tensor does not need, the input's declared shape, or how constants are stored. It does depend on
+// everything else as it is written: an attribute's default spelled out is another digest than the
+// attribute left out, and so is the same graph under another operator set or with constants folded.
 //
 // A node whose result is not a function of its inputs (random numbers, batch statistics) is refused: its
 // outputs cannot be reused.
@@ -44,7 +44,7 @@ func (g *Graph) Digest(tensor string) (hash, error) {
 	if !g.Has(tensor) {
 		return hash{}, fmt.Errorf("the graph has no tensor %q", tensor)
 	}
-	for _, i := range g.ancestors(tensor, make([]bool, len(g.nodes))) {
+	for _, i := range g.ancestors(tensor) {
 		if err := g.hashNode(g.nodes[i]); err != nil {
 			return hash{}, err
 		}

@@ -108,7 +108,7 @@ func (g *Graph) linkOutputs(i int, n *onnx.NodeProto) error {
 		}
 		g.producer[name] = output{i, j}
 	}
-	if !isConstant(n) || len(n.GetOutput()) == 0 {
+	if !isConstant(n) || len(n.GetOutput()) == 0 || n.GetOutput()[0] == "" {
 		return nil
 	}
 	t, err := n.ValueOf()
@@ -222,10 +222,10 @@ func (g *Graph) linkAliases() error {
 	return nil
 }
 
-// ancestors are the nodes that a tensor depends on, producers first. seen is as long as the nodes, all
-// false, and comes back with the ancestors marked.
-func (g *Graph) ancestors(tensor string, seen []bool) []int {
+// ancestors are the nodes that a tensor depends on, producers first.
+func (g *Graph) ancestors(tensor string) []int {
 	var stack []int
+	seen := make([]bool, len(g.nodes))
 	visit := func(name string) {
 		if p, made := g.producer[name]; made && !seen[p.node] {
 			seen[p.node] = true

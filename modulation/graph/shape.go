@@ -147,18 +147,19 @@ func (s *Shapes) apply(n *onnx.NodeProto) ([]Shape, error) {
 	return rule(c)
 }
 
-// declaredShape is what the file says of a tensor, as far as that is complete.
+// declaredShape is what the file says of a tensor, if that is complete and follows the batch: exporters
+// leave extents of the batch that they happened to trace with.
 func (s *Shapes) declaredShape(v *onnx.ValueInfoProto) Shape {
 	t := v.GetType().GetTensorType()
 	if t == nil || t.GetShape() == nil {
 		return nil
 	}
 	shape := Shape{}
-	for _, d := range t.GetShape().GetDim() {
+	for i, d := range t.GetShape().GetDim() {
 		switch n, bound := s.params[d.GetDimParam()]; {
 		case bound:
 			shape = append(shape, n)
-		case d.GetValue() != nil && d.GetDimParam() == "":
+		case i > 0 && d.GetValue() != nil && d.GetDimParam() == "":
 			shape = append(shape, d.GetDimValue())
 		default:
 			return nil

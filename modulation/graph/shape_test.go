@@ -149,10 +149,12 @@ func TestShapesThatAreComputed(t *testing.T) {
 
 // Where there is no rule, a complete declaration counts; else the first cause is passed on.
 func TestUnknownShapes(t *testing.T) {
+	traced := onnx.NewImages("e", 7) // with a batch of one image
+	traced.GetType().GetTensorType().GetShape().GetDim()[0].Value = &onnx.TensorShapeProto_Dimension_DimValue{DimValue: 1}
 	m := onnx.NewModel(17, &onnx.GraphProto{
 		Node:      []*onnx.NodeProto{node("Einsum", "x", "e"), node("Relu", "e", "f"), node("Einsum", "x", "h"), node("Relu", "h", "i")},
 		Input:     []*onnx.ValueInfoProto{onnx.NewImages("x", 3)},
-		ValueInfo: []*onnx.ValueInfoProto{onnx.NewImages("h", 7)},
+		ValueInfo: []*onnx.ValueInfoProto{onnx.NewImages("h", 7), traced},
 	})
 	s := mustNew(t, m).Infer(map[string]Shape{"x": {2, 3}})
 	if got := s.Of("i"); !slices.Equal(got, Shape{2, 7}) {

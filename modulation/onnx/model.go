@@ -13,6 +13,9 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
+// Generating wants protoc 3.21 and protoc-gen-go v1.36.12, the version of google.golang.org/protobuf in go.mod.
+//
+// protoc-gen-go of the version that go.mod requires of google.golang.org/protobuf, v1.36.12.
 //go:generate protoc --go_out=. --go_opt=paths=source_relative onnx.proto
 
 // The versions of the default operator set that Read accepts. 13 made axes of Squeeze, Unsqueeze and
@@ -26,8 +29,8 @@ const (
 const DefaultDomain = "ai.onnx"
 
 // Read decodes an ONNX file and checks that it stands on its own: a supported operator set, no tensors
-// in other files, and as many bytes in each tensor as its shape asks for. It never panics, and
-// takes more memory for a hostile file than 16 times its size and 400 MB (see maxMessages).
+// in other files, and as many bytes in each tensor as its shape asks for. A hostile file makes
+// it neither panic nor take more memory than 16 times the file's size and 400 MB (see maxMessages).
 func Read(file []byte) (*ModelProto, error) {
 	m := new(ModelProto)
 	if err := scan(file, m); err != nil {

@@ -1,12 +1,12 @@
 // Package onnxgo runs networks on onnx-go, which is Go throughout: for machines that ONNX Runtime does
 // not exist for, at 18 to 50 times its cost. It is part of builds with the tag onnxgo.
 //
-// onnx-go v0.5.0 computes many graphs wrongly without saying so: operators with the same options on the
-// same tensor but other weights are merged (batch normalisations), operators write into their constants
-// (Gemm into its bias, Sub into its first operand), pads are swapped, a broadcast's axis is guessed by
-// its extent. So Open takes only graphs all of whose nodes meet the conditions in rules.go, each of which has been
-// compared with ONNX Runtime, and every image gets a graph decoded afresh, because a second run finds
-// the constants as the first one left them.
+// onnx-go v0.5.0 computes many graphs wrongly without saying so: batch normalisations of one tensor with
+// different weights are merged, operators write into their constants (Gemm into its bias, Sub into its
+// first operand) and into memory that a Flatten of the same tensor shares, pads are swapped, a
+// broadcast's axis is guessed by its extent. So Open takes only graphs all of whose nodes meet the
+// conditions in rules.go, each of which has been compared with ONNX Runtime, and every image gets a graph
+// decoded afresh, because a second run finds the constants as the first one left them.
 package onnxgo
 
 import (
