@@ -35,8 +35,8 @@ run bin/facet verify --output "$out"
 cat <<END
 
 What lies where:
-  out/demo/gallery     the images, and their labels in out/demo/labels.csv
-  $out       the snapshot: CURRENT names it, its manifest.json lists its files
-  $job    the job file; change it and run bin/facet index again
-  docs/examples        reading the snapshot from Python, SQL and Go: make examples
+  out/demo/gallery           the images, and their labels in out/demo/labels.csv
+  $out             the snapshot: CURRENT names it, its manifest.json lists its files
+  $job   the job file; change it and run bin/facet index again
+  docs/examples              reading the snapshot from Python, SQL and Go: make examples
 END
