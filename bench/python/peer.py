@@ -91,7 +91,7 @@ def main():
     p.add_argument("--model", required=True, help="ONNX file with facet.tasks and facet.preprocess")
     p.add_argument("--out", required=True, help="folder for Parquet files and indexes")
     p.add_argument("--index", default="HNSW32", help="FAISS factory string")
-    p.add_argument("--batch", type=int, default=8)
+    p.add_argument("--batch", type=int, default=32)
     p.add_argument("--cores", type=int, default=len(os.sched_getaffinity(0)))
     p.add_argument("--ort-threads", type=int, default=1)
     p.add_argument("--limit", type=int, help="only so many images")
