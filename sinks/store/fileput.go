@@ -10,23 +10,37 @@ import (
 	"os"
 	"path"
 	"syscall"
+	"time"
 
 	"github.com/facet-search/facet/pipeline"
 )
 
-// Put implements Writer. The bytes go to a temporary file beside the object, are synced, and get
-// their name in one step: a crash leaves the old object or the new one, and at worst a temporary
-// file that is no object.
+const (
+	// scratch is the folder, below the root, of files that are being written; whatever is called so
+	// is no object.
+	scratch = ".facet-tmp"
+	// leftover is how old a file in scratch is when whoever wrote it must have died.
+	leftover = 24 * time.Hour
+	// nameTries bounds the race with those who delete the last object of a folder, and the folder.
+	nameTries = 16
+)
+
+// Put implements Writer. The bytes go to a temporary file, are synced, and get their name in one
+// step: a crash leaves the old object or the new one, and at worst a temporary file, which a later Put
+// removes. The folder must be on one file system.
 func (s *File) Put(ctx context.Context, key string, body io.ReadSeeker, size int64, cond Condition) (pipeline.Ref, error) {
 	ref, err := s.put(ctx, key, body, size, cond)
 	if err != nil {
-		return pipeline.Ref{}, fmt.Errorf("write %s/%s: %w", s, key, err)
+		return pipeline.Ref{}, fmt.Errorf("write %s: %w", at(s, key), err)
 	}
 	return ref, nil
 }
 
-func (s *File) put(ctx context.Context, key string, body io.Reader, size int64, cond Condition) (pipeline.Ref, error) {
-	if err := errors.Join(checkKey(key), os.MkdirAll(s.dir, 0o750)); err != nil {
+func (s *File) put(ctx context.Context, key string, body io.ReadSeeker, size int64, cond Condition) (pipeline.Ref, error) {
+	if !isPath(key) {
+		return pipeline.Ref{}, fmt.Errorf("no file can have the key %q: %w", key, fs.ErrInvalid)
+	}
+	if err := errors.Join(checkSize(body, size), os.MkdirAll(path.Join(s.dir, scratch), 0o750)); err != nil {
 		return pipeline.Ref{}, err
 	}
 	root, err := s.open()
@@ -34,65 +48,101 @@ func (s *File) put(ctx context.Context, key string, body io.Reader, size int64, 
 		return pipeline.Ref{}, err
 	}
 	defer root.Close()
-	dir := path.Dir(key)
-	if err := root.MkdirAll(dir, 0o750); err != nil {
-		return pipeline.Ref{}, err
-	}
-	temp := path.Join(dir, tempPrefix+rand.Text())
+	s.sweep.Do(func() { sweep(root) })
+	temp := path.Join(scratch, rand.Text())
 	defer root.Remove(temp) // gone already when all went well
-	st, err := writeTemp(ctx, root, temp, body, size)
+	st, err := writeTemp(ctx, root, temp, body)
 	if err != nil {
 		return pipeline.Ref{}, err
 	}
-	if err := s.name(root, temp, key, cond); err != nil {
-		return pipeline.Ref{}, err
-	}
-	return pipeline.Ref{Key: key, ETag: etagOf(st), Size: size}, syncDir(root, dir)
+	return pipeline.Ref{Key: key, ETag: etagOf(st), Size: st.Size()}, name(root, temp, key, cond)
 }
 
-func writeTemp(ctx context.Context, root *os.Root, temp string, body io.Reader, size int64) (fs.FileInfo, error) {
+// sweep removes what writers who died have left. It is in nobody's way, so it does not report.
+func sweep(root *os.Root) {
+	entries, err := readDir(root, scratch)
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		if st, err := root.Lstat(path.Join(scratch, e.Name())); err == nil && time.Since(st.ModTime()) > leftover {
+			_ = root.Remove(path.Join(scratch, e.Name()))
+		}
+	}
+}
+
+func writeTemp(ctx context.Context, root *os.Root, temp string, body io.Reader) (fs.FileInfo, error) {
 	f, err := root.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o640)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	n, err := io.Copy(f, io.LimitReader(body, size+1))
-	switch {
-	case err != nil:
+	if _, err := io.Copy(f, untilDone{ctx, body}); err != nil {
 		return nil, err
-	case n != size:
-		return nil, fmt.Errorf("the body has %d bytes or more, %d were announced", n, size)
-	case ctx.Err() != nil:
-		return nil, ctx.Err()
 	}
-	if err := f.Sync(); err != nil {
+	// The kernel's own clock for files ticks in milliseconds, too slowly to tell versions apart.
+	now := time.Now()
+	if err := errors.Join(root.Chtimes(temp, now, now), f.Sync()); err != nil {
 		return nil, err
 	}
 	return f.Stat()
 }
 
-// name gives the file its key if the condition holds. Conditional writers exclude each other by a
-// lock on the root folder, which the system lets go of when a process dies.
-func (s *File) name(root *os.Root, temp, key string, cond Condition) error {
-	if cond == (Condition{}) {
-		return root.Rename(temp, key)
+// name gives the temporary file its key, durably, if the condition holds.
+func name(root *os.Root, temp, key string, cond Condition) (err error) {
+	dir := path.Dir(key)
+	made := false
+	for range nameTries {
+		if err = rename(root, temp, key, cond); !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+		made = true
+		if err = root.MkdirAll(dir, 0o750); err != nil {
+			break
+		}
 	}
-	lock, err := root.Open(".")
 	if err != nil {
 		return err
 	}
-	defer lock.Close()
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
-		return fmt.Errorf("lock: %w", err)
+	for ; made && dir != "."; dir = path.Dir(dir) {
+		if err := syncDir(root, dir); err != nil {
+			return err
+		}
 	}
+	return syncDir(root, dir)
+}
+
+// rename is done by one writer at a time, in all processes, so that nothing comes between a condition
+// and what depends on it.
+func rename(root *os.Root, temp, key string, cond Condition) error {
+	unlock, err := lock(root)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	st, err := root.Lstat(key)
 	switch {
-	case err != nil && !errors.Is(err, fs.ErrNotExist):
-		return err
-	case cond.absent && err == nil, !cond.absent && (err != nil || etagOf(st) != cond.etag):
+	case err == nil && st.IsDir():
+		return fmt.Errorf("it is a folder, with other objects in it: %w", syscall.EISDIR)
+	case err == nil && !cond.holds(true, etagOf(st)), gone(err) && !cond.holds(false, ""):
 		return ErrPrecondition
+	case err != nil && !gone(err):
+		return err
 	}
 	return root.Rename(temp, key)
+}
+
+// lock locks the root folder itself. The system lets go of it when a process dies.
+func lock(root *os.Root) (unlock func() error, err error) {
+	f, err := root.Open(".")
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("lock: %w", err)
+	}
+	return f.Close, nil
 }
 
 func syncDir(root *os.Root, dir string) error {
@@ -104,21 +154,37 @@ func syncDir(root *os.Root, dir string) error {
 	return d.Sync()
 }
 
-// Delete implements Writer.
+// Delete implements Writer. Folders that are empty then go, too: there are none in an object store.
 func (s *File) Delete(_ context.Context, key string) error {
-	if err := checkKey(key); err != nil {
-		return err
+	if !isPath(key) {
+		return fmt.Errorf("delete %s: no file can have that key: %w", at(s, key), fs.ErrInvalid)
 	}
 	root, err := s.open()
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
 	if err == nil {
-		err = root.Remove(key)
-		root.Close()
+		defer root.Close()
+		err = remove(root, key)
 	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("delete %s/%s: %w", s, key, err)
+	if err != nil && !gone(err) && !errors.Is(err, syscall.ENAMETOOLONG) {
+		return fmt.Errorf("delete %s: %w", at(s, key), err)
 	}
 	return nil
+}
+
+func remove(root *os.Root, key string) error {
+	unlock, err := lock(root)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if st, err := root.Lstat(key); err != nil || st.IsDir() {
+		return err
+	}
+	if err := root.Remove(key); err != nil {
+		return err
+	}
+	dir := path.Dir(key)
+	err = syncDir(root, dir)
+	for ; dir != "." && root.Remove(dir) == nil; dir = path.Dir(dir) {
+	}
+	return err
 }
