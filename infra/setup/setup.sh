@@ -6,7 +6,7 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 # What cgo links and the build calls, by the names of Debian.
-packages=(g++ pkg-config libfaiss-dev libopenblas-dev libturbojpeg0-dev libjpeg62-turbo-dev libwebp-dev libspng-dev)
+packages=(g++ libfaiss-dev libopenblas-dev libjpeg62-turbo-dev libspng-dev libwebp-dev libdnnl-dev)
 
 ort_version=1.24.3 # speaks API 24, as the Go binding in go.mod does
 ort_tarball=aa1bb5fa261ea68de05dd53efbba210cd7adf2d2850f4c3a201054c74cc78040
