@@ -9,9 +9,9 @@ export CGO_ENABLED := 1
 export PATH := $(CURDIR)/.deps/bin:$(PATH)
 
 GOLANGCI_LINT := v2.15.0
-GO_FILES = $(shell git ls-files --cached --others --exclude-standard '*.go')
 TEST = go test -race -shuffle=on
 
+.NOTPARALLEL: # the targets share .deps, and go spreads over the cores by itself
 .PHONY: help setup setup-tests build test check lint bench profile e2e demo gallery soak examples python clean
 
 help: ## list the targets
@@ -30,8 +30,8 @@ test: setup-tests check ## every test: unit, race, conformance, end to end
 	@$(TEST) -timeout 20m ./...
 
 check: setup ## formatting and go vet
-	@unformatted=$$(gofmt -l $(GO_FILES)); [[ -z $$unformatted ]] || { echo "not gofmt-ed: $$unformatted" >&2; exit 1; }
-	@go vet ./...
+	@unformatted=$$(gofmt -l $(wildcard */)); [[ -z $$unformatted ]] || { echo "not gofmt-ed: $$unformatted" >&2; exit 1; }
+	@go vet -race ./... # -race: on what the tests build anyway
 
 lint: setup check ## golangci-lint and shellcheck
 	@infra/setup/lint.sh $(GOLANGCI_LINT)
