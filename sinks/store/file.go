@@ -225,12 +225,26 @@ func (s *File) openFile(key string) (*os.File, pipeline.Ref, error) {
 
 // named gives the errors of os.Root the names that callers branch on.
 func named(err error) error {
+	err = withoutPath(err)
 	var number syscall.Errno
 	switch {
 	case errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.ENAMETOOLONG):
 		return fmt.Errorf("%w: %w", fs.ErrNotExist, err)
 	case errors.Is(err, syscall.ELOOP), !errors.As(err, &number): // os.Root names no error for an escape
 		return fmt.Errorf("%w: a symbolic link leads out of the folder or in circles: %w", fs.ErrPermission, err)
+	}
+	return err
+}
+
+// withoutPath takes the path out of an error: it is a key, see at.
+func withoutPath(err error) error {
+	var path *fs.PathError
+	var link *os.LinkError
+	switch {
+	case errors.As(err, &path):
+		return path.Err
+	case errors.As(err, &link):
+		return link.Err
 	}
 	return err
 }

@@ -31,7 +31,7 @@ const (
 func (s *File) Put(ctx context.Context, key string, body io.ReadSeeker, size int64, cond Condition) (pipeline.Ref, error) {
 	ref, err := s.put(ctx, key, body, size, cond)
 	if err != nil {
-		return pipeline.Ref{}, fmt.Errorf("write %s: %w", at(s, key), err)
+		return pipeline.Ref{}, fmt.Errorf("write %s: %w", at(s, key), withoutPath(err))
 	}
 	return ref, nil
 }
@@ -165,7 +165,7 @@ func (s *File) Delete(_ context.Context, key string) error {
 		err = remove(root, key)
 	}
 	if err != nil && !gone(err) && !errors.Is(err, syscall.ENAMETOOLONG) {
-		return fmt.Errorf("delete %s: %w", at(s, key), err)
+		return fmt.Errorf("delete %s: %w", at(s, key), withoutPath(err))
 	}
 	return nil
 }

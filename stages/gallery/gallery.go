@@ -52,14 +52,17 @@ func Prefix(ctx context.Context, objects lister, include, exclude []string) (Sou
 }
 
 // Next implements pipeline.Source.
-func (s *prefix) Next(context.Context) (pipeline.Ref, error) {
+func (s *prefix) Next(ctx context.Context) (pipeline.Ref, error) {
 	for {
+		if err := ctx.Err(); err != nil {
+			return pipeline.Ref{}, err
+		}
 		r, err, ok := s.next()
 		switch {
 		case !ok:
 			return r, io.EOF
 		case err != nil:
-			return r, err
+			return r, withoutEOF(err)
 		case s.candidate(r):
 			return r, nil
 		}
@@ -68,11 +71,14 @@ func (s *prefix) Next(context.Context) (pipeline.Ref, error) {
 }
 
 func (s *prefix) candidate(r pipeline.Ref) bool {
-	if r.Size == 0 && strings.HasSuffix(r.Key, "/") || matches(s.exclude, r.Key) {
+	if isMarker(r) || matches(s.exclude, r.Key) {
 		return false
 	}
 	return len(s.include) == 0 || matches(s.include, r.Key)
 }
+
+// isMarker tells whether an object stands for a folder: it has no bytes, and its key ends in a slash.
+func isMarker(r pipeline.Ref) bool { return r.Size == 0 && strings.HasSuffix(r.Key, "/") }
 
 func matches(patterns []string, key string) bool {
 	for _, p := range patterns {
