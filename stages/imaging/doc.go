@@ -14,13 +14,16 @@
 //	im = Image.alpha_composite(background, im.convert("RGBA"))  # where there is transparency
 //	im = im.convert("RGB").resize(size, filter)                 # "stretch"
 //
+// The horizontal pass of a resize always comes first, as in Pillow up to 12; Pillow 13 exchanges the
+// passes where that is cheaper, which moves a few pixels by one.
+//
 // "shorter" is torchvision's Resize and CenterCrop, "letterbox" is ImageOps.pad, with their rounding.
 // A colour s of opacity a on background b becomes (s·a + b·(255−a))/255, rounded to nearest.
 //
 // It differs from Pillow on purpose where Pillow loses what is in the picture: transparency is
 // flattened, where convert("RGB") alone would show the colours beneath it; 16-bit gray PNGs keep their
 // high byte, as 16-bit colour does in Pillow, where Pillow clips gray at 255; the one transparent colour
-// of a 16-bit PNG is compared in 16 bits; the part of an animated WebP's canvas that its first frame
+// of a gray or 16-bit PNG is compared at the file's own depth; the part of an animated WebP's canvas that its first frame
 // leaves free is background. EXIF orientation is read from EXIF only, not from XMP.
 //
 // # What is rejected

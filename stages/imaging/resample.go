@@ -59,17 +59,17 @@ func (a *axis) set(f filter, in, size, first, out int) {
 		from := max(int(center-radius+0.5), 0)
 		to := min(int(center+radius+0.5), in)
 		a.start[i], a.count[i] = int32(from), int32(to-from)
-		normalize(f, weights[:to-from], float64(from)-center, 1/stretch)
+		normalize(f, weights[:to-from], from, center, 1/stretch)
 		quantize(a.coef[i*a.taps:(i+1)*a.taps], weights[:to-from])
 	}
 	splitTaps(a.split, a.coef)
 }
 
-// normalize fills w with the filter's weights at (x+i+½)·scale; their sum becomes 1.
-func normalize(f filter, w []float64, x, scale float64) {
+// normalize fills w with the filter's weights of inputs from, from+1 … around center; their sum becomes 1.
+func normalize(f filter, w []float64, from int, center, scale float64) {
 	var sum float64
 	for i := range w {
-		w[i] = f.weight((float64(i) + x + 0.5) * scale)
+		w[i] = f.weight((float64(from+i) - center + 0.5) * scale)
 		sum += w[i]
 	}
 	if sum == 0 {
