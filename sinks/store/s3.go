@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math/rand/v2"
 	"net/http"
 	"strings"
 	"time"
@@ -22,9 +23,12 @@ import (
 )
 
 const (
-	// attempts at a request, with exponential back-off and jitter of up to 20 s between them: a store
-	// may be out for a minute.
-	attempts = 8
+	// attempts at a request. A reset connection costs milliseconds, and a store may be out for half a
+	// minute: the pauses between them triple from firstPause up to lastPause, less a random part of at
+	// most half.
+	attempts   = 9
+	firstPause = 50 * time.Millisecond
+	lastPause  = 20 * time.Second
 	// headerTimeout is for a server that takes a request and says nothing any more.
 	headerTimeout = 5 * time.Minute
 	// connections that are kept: more than any sensible number of fetches at a time. The SDK keeps ten.
@@ -82,11 +86,22 @@ func newHTTPClient() *awshttp.BuildableClient {
 func newRetryer() aws.Retryer {
 	return retry.NewStandard(func(o *retry.StandardOptions) {
 		o.MaxAttempts = attempts
+		o.Backoff = retry.BackoffDelayerFunc(pause)
 		// The token bucket would give up early when many requests fail together, which is just when a
 		// nightly job should wait.
 		o.RateLimiter = ratelimit.None
 		o.Retryables = append(o.Retryables, retry.IsErrorRetryableFunc(retryable))
 	})
+}
+
+// pause implements retry.BackoffDelayerFunc; attempt counts from 1.
+func pause(attempt int, _ error) (time.Duration, error) {
+	d := firstPause
+	for ; attempt > 1 && d < lastPause; attempt-- {
+		d *= 3
+	}
+	d = min(d, lastPause)
+	return d - rand.N(d/2), nil
 }
 
 // errEmptyAnswer means that an answer lacks what every answer has.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/feature/s3/transfermanager"
+	"github.com/aws/aws-sdk-go-v2/feature/s3/transfermanager/types"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"github.com/facet-search/facet/pipeline"
@@ -45,6 +46,8 @@ func (s *S3) put(ctx context.Context, key string, body io.ReadSeeker, size int64
 	u := &transfermanager.UploadObjectInput{
 		Bucket: &s.bucket, Key: aws.String(s.prefix + key), Body: untilDoneSeeker{untilDone{ctx, body}, body},
 		Metadata: map[string]string{writerKey: rand.Text()},
+		// Of the object and not of its parts, which readers could not compare.
+		ChecksumAlgorithm: types.ChecksumAlgorithmCrc32, ChecksumType: types.ChecksumTypeFullObject,
 	}
 	if cond.absent {
 		u.IfNoneMatch = aws.String("*")
