@@ -108,8 +108,8 @@ func (d *Decoder) Decode(data, dst []byte) (Info, error) {
 		return Info{}, reject(pipeline.TooLarge, "%d bytes, limit %d", len(data), d.limits.Bytes)
 	}
 	h, err := parse(data)
-	if err == nil {
-		err = d.limits.admit(h)
+	if over := d.limits.admit(h); over != nil { // says more than that a bomb is also truncated
+		return h.Info, over
 	}
 	if err == nil {
 		err = named(h.Format, d.pixels(h, data, dst))

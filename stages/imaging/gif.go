@@ -151,6 +151,9 @@ func (w *gifWalk) image() error {
 	if f.codeSize < 2 || f.codeSize > 8 {
 		return reject(pipeline.Unreadable, "codes of %d bits", f.codeSize)
 	}
+	if f.width == 0 || f.height == 0 {
+		return reject(pipeline.Empty, "a frame of %d×%d pixels", f.width, f.height)
+	}
 	// As in Pillow, a frame that reaches beyond the screen makes it larger.
 	w.Width, w.Height = max(w.Width, f.x+f.width), max(w.Height, f.y+f.height)
 	w.gif = &f

@@ -116,22 +116,41 @@ func newDecoder(t testing.TB, p pipeline.Preprocess, o Options) *Decoder {
 // render is what d makes of a golden's fixture or noise.
 func (g golden) render(t *testing.T, d *Decoder) []byte {
 	t.Helper()
-	dst := make([]byte, d.OutputBytes())
 	var w, h int
 	if strings.Contains(g.File, ".") {
-		if _, err := d.Decode(fixture(t, g.File), dst); err != nil {
-			t.Fatal(err)
-		}
-		return dst
+		return guarded(t, d, func(dst []byte) error {
+			_, err := d.Decode(fixture(t, g.File), dst)
+			return err
+		})
 	}
 	if _, err := fmt.Sscanf(g.File, "%dx%d", &w, &h); err != nil {
 		t.Fatal(err)
 	}
-	// Without a GIF's frame to draw, the data are taken as RGB pixels.
-	if err := d.pixels(header{Info: Info{Format: GIF, Width: w, Height: h, Orientation: 1}}, noise(w, h), dst); err != nil {
+	return frame(t, d, noise(w, h), w, h, 1)
+}
+
+// frame resizes w×h RGB pixels as d would an image's.
+func frame(t *testing.T, d *Decoder, pixels []byte, w, h, orientation int) []byte {
+	t.Helper()
+	return guarded(t, d, func(dst []byte) error {
+		// Without a GIF's frame to draw, the data are taken as RGB pixels.
+		return d.pixels(header{Info: Info{Format: GIF, Width: w, Height: h, Orientation: orientation}}, pixels, dst)
+	})
+}
+
+// guarded hands out a destination for d's output and fails if a byte beside it changes.
+func guarded(t *testing.T, d *Decoder, decode func(dst []byte) error) []byte {
+	t.Helper()
+	const guard = 64
+	n := d.OutputBytes()
+	b := bytes.Repeat([]byte{0xA5}, n+2*guard)
+	if err := decode(b[guard : guard+n : guard+n]); err != nil {
 		t.Fatal(err)
 	}
-	return dst
+	if edge := bytes.Repeat([]byte{0xA5}, guard); !bytes.Equal(b[:guard], edge) || !bytes.Equal(b[guard+n:], edge) {
+		t.Fatal("written outside of the destination")
+	}
+	return b[guard : guard+n]
 }
 
 // Every fixture, resized every way, is bit for bit what Pillow makes of it, whichever kernel runs.

@@ -27,12 +27,12 @@ func parsePNG(data []byte) (header, error) {
 		if crc32.ChecksumIEEE(rest[4:8+size]) != sum {
 			return h, reject(pipeline.Unreadable, "wrong checksum of chunk %q", kind)
 		}
-		switch kind {
-		case "IHDR":
+		switch {
+		case at == signature:
 			h.Width, h.Height = clampInt(body), clampInt(body[4:])
-		case "eXIf":
+		case kind == "eXIf":
 			h.Orientation = exifOrientation(body)
-		case "IEND":
+		case kind == "IEND":
 			return h, nil
 		}
 		at += overhead + int(size)
