@@ -111,7 +111,7 @@ func findBinary() (string, error) {
 	if path, err := exec.LookPath("versitygw"); err == nil {
 		return path, nil
 	}
-	return "", errors.New("versitygw, the S3 server of the tests, is not installed; run `infra/setup/setup.sh tests`, as `make test` does, or set " + BinaryEnv)
+	return "", errors.New("versitygw, the S3 server of the tests, is not installed; run `make setup-tests` or set " + BinaryEnv)
 }
 
 func isFile(path string) bool {
