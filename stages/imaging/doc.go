@@ -14,7 +14,7 @@
 //	im = Image.alpha_composite(background, im.convert("RGBA"))  # where there is transparency
 //	im = im.convert("RGB").resize(size, filter)                 # "stretch"
 //
-// The horizontal pass of a resize always comes first, as in Pillow up to 12; Pillow 13 exchanges the
+// The horizontal pass of a resize always comes first, as in Pillow 9.4; Pillow 13.0 exchanges the
 // passes where that is cheaper, which moves a few pixels by one.
 //
 // "shorter" is torchvision's Resize and CenterCrop, "letterbox" is ImageOps.pad, with their rounding.

@@ -146,11 +146,11 @@ func TestLimits(t *testing.T) {
 	}
 }
 
-// A PNG's luggage, 100 MB once unpacked, is not unpacked.
+// A PNG's luggage, megabytes once unpacked, is not unpacked.
 func TestPNGLuggageIsIgnored(t *testing.T) {
 	var z bytes.Buffer
 	w := zlib.NewWriter(&z)
-	if _, err := w.Write(make([]byte, 100<<20)); err != nil {
+	if _, err := w.Write(make([]byte, 8<<20)); err != nil {
 		t.Fatal(err)
 	}
 	if err := w.Close(); err != nil {
@@ -159,7 +159,7 @@ func TestPNGLuggageIsIgnored(t *testing.T) {
 	png := fixture(t, "rgb8.png")
 	loaded := withChunk(png, "iCCP", append([]byte("p\x00\x00"), z.Bytes()...))
 	loaded = withChunk(loaded, "zTXt", append([]byte("k\x00\x00"), z.Bytes()...))
-	loaded = withChunk(loaded, "tEXt", make([]byte, 20<<20))
+	loaded = withChunk(loaded, "tEXt", make([]byte, 4<<20))
 	same(t, "luggage", loaded, png)
 }
 

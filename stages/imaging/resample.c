@@ -72,6 +72,19 @@ AVX2 static inline void store_pixel(uint8_t *out, __m256i low, __m256i high) {
   memcpy(out, &pixel, 4); // the fourth byte is the next pixel's, or slack
 }
 
+// sums are one output pixel of one row while its taps are added up.
+typedef struct {
+  __m256i low, high;
+} sums;
+
+AVX2 static inline sums add_taps(sums s, const uint8_t *at, __m256i pixels, __m256i kl, __m256i kh) {
+  __m256i raw = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)at));
+  __m256i p = _mm256_shuffle_epi8(raw, pixels);
+  s.low = _mm256_add_epi32(s.low, _mm256_madd_epi16(p, kl));
+  s.high = _mm256_add_epi32(s.high, _mm256_madd_epi16(p, kh));
+  return s;
+}
+
 AVX2 void facet_horizontal_avx2(uint8_t *const out[4], const uint8_t *const in[4], const facet_axis *a) {
   // Four pixels of three bytes become R R G G B B 0 0 of the first two, then of the others.
   const __m256i pixels = _mm256_setr_epi8(0, -1, 3, -1, 1, -1, 4, -1, 2, -1, 5, -1, -1, -1, -1, -1, 6, -1,
@@ -79,21 +92,24 @@ AVX2 void facet_horizontal_avx2(uint8_t *const out[4], const uint8_t *const in[4
   const __m256i lows = _mm256_setr_epi8(0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 4, 5, 6, 7, 4, 5, 6,
                                         7, 4, 5, 6, 7, 4, 5, 6, 7);
   const __m256i highs = _mm256_add_epi8(lows, _mm256_set1_epi8(8));
+  const uint8_t *const in0 = in[0], *const in1 = in[1], *const in2 = in[2], *const in3 = in[3];
   for (int i = 0; i < a->out; i++) {
     const int16_t *k = a->split + (size_t)i * a->taps * 2;
     size_t at = (size_t)a->start[i] * 3;
-    __m256i low[FACET_GROUP] = {0}, high[FACET_GROUP] = {0};
-    for (int j = 0; j < a->count[i]; j += 4, k += 8, at += 12) {
+    // Not an array: the compiler would keep it in memory.
+    sums s0 = {_mm256_setzero_si256(), _mm256_setzero_si256()}, s1 = s0, s2 = s0, s3 = s0;
+    for (int j = a->count[i]; j > 0; j -= 4, k += 8, at += 12) {
       __m256i both = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)k));
       __m256i kl = _mm256_shuffle_epi8(both, lows), kh = _mm256_shuffle_epi8(both, highs);
-      for (int r = 0; r < FACET_GROUP; r++) {
-        __m128i raw = _mm_loadu_si128((const __m128i *)(in[r] + at));
-        __m256i p = _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(raw), pixels);
-        low[r] = _mm256_add_epi32(low[r], _mm256_madd_epi16(p, kl));
-        high[r] = _mm256_add_epi32(high[r], _mm256_madd_epi16(p, kh));
-      }
+      s0 = add_taps(s0, in0 + at, pixels, kl, kh);
+      s1 = add_taps(s1, in1 + at, pixels, kl, kh);
+      s2 = add_taps(s2, in2 + at, pixels, kl, kh);
+      s3 = add_taps(s3, in3 + at, pixels, kl, kh);
     }
-    for (int r = 0; r < FACET_GROUP; r++) store_pixel(out[r] + (size_t)i * 3, low[r], high[r]);
+    store_pixel(out[0] + (size_t)i * 3, s0.low, s0.high);
+    store_pixel(out[1] + (size_t)i * 3, s1.low, s1.high);
+    store_pixel(out[2] + (size_t)i * 3, s2.low, s2.high);
+    store_pixel(out[3] + (size_t)i * 3, s3.low, s3.high);
   }
 }
 
