@@ -15,8 +15,9 @@ type Limits struct {
 	Scans  int   // of a progressive JPEG; each costs a pass over all coefficients
 }
 
-// DefaultLimits are generous for a photo and keep the worst image within a few hundred megabytes: 6
-// bytes a pixel for a progressive JPEG, 4 for a WebP or an interlaced PNG, 3 more where EXIF turns it by 90°.
+// DefaultLimits are generous for a photo and keep the worst image, while it is decoded, within some
+// hundred megabytes: up to 8 bytes a pixel for a progressive JPEG, 8 for a WebP, 4 for an interlaced PNG, 3
+// for a GIF, and 3 more where EXIF turns it by 90°. Other JPEGs and PNGs take a few rows.
 var DefaultLimits = Limits{Bytes: 64 << 20, Pixels: 64_000_000, Scans: 100}
 
 // maxSide is the largest width or height, whatever Limits say: no JPEG, WebP or GIF can have a larger

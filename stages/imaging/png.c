@@ -52,9 +52,8 @@ static facet_status classify(int err) {
   case SPNG_IO_EOF:
   case SPNG_EOF:
   case SPNG_EIDAT_TOO_SHORT: return FACET_TRUNCATED;
-  case SPNG_EINTERNAL:
-  case SPNG_EBADSTATE: return FACET_INTERNAL;
   case SPNG_ECHUNK_UNKNOWN_CRITICAL: return FACET_UNSUPPORTED;
+  // Internal errors of libspng too: whatever an image brings about there, it must not stop a job.
   default: return FACET_UNREADABLE;
   }
 }

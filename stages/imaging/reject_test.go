@@ -146,6 +146,32 @@ func TestLimits(t *testing.T) {
 	}
 }
 
+// libjpeg's own count of scans is watched too, should it ever see more of them than the walk did.
+func TestNativeScanLimit(t *testing.T) {
+	d, err := NewDecoder(small(), Limits{Scans: 2}, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := header{Info: Info{Format: JPEG, Width: 29, Height: 19, Orientation: 1}}
+	err = d.pixels(h, fixture(t, "progressive.jpg"), make([]byte, d.OutputBytes()))
+	if reasonOf(t, err) != pipeline.TooLarge {
+		t.Fatalf("%v, want too large", err)
+	}
+}
+
+// Decoders share nothing: one a goroutine is all it takes. The race detector watches.
+func TestDecodersInParallel(t *testing.T) {
+	for range 4 {
+		t.Run("worker", func(t *testing.T) {
+			t.Parallel()
+			for _, name := range fixtures(t) {
+				whole := fixture(t, name)
+				same(t, name, whole, whole)
+			}
+		})
+	}
+}
+
 // A PNG's luggage, megabytes once unpacked, is not unpacked.
 func TestPNGLuggageIsIgnored(t *testing.T) {
 	var z bytes.Buffer

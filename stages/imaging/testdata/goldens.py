@@ -215,7 +215,8 @@ def goldens():
             yield golden(f, orientation="apply", size=(11, 13), filter="bicubic")
             yield golden(f, orientation="apply", resize="shorter", size=(8, 8))
     for f in ("s420.jpg", "gray.jpg", "cmyk.jpg", "progressive.jpg"):
-        yield golden(f, size=(4, 7), dct=True)
+        for size in ((4, 7), (2, 3), (1, 1)):  # decoded at 1/2, 1/4, 1/8
+            yield golden(f, size=size, dct=True)
     frames = ["1x1", "7x5", "5x7", "60x80", "65x1", "1x65", "3x1000", "1000x3", "300x200", "601x399", "64x64"]
     for f in frames:
         for kernel in FILTERS:
