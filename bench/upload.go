@@ -8,8 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"golang.org/x/sync/errgroup"
-
+	"github.com/facet-search/facet/pipeline"
 	"github.com/facet-search/facet/sinks/store"
 )
 
@@ -29,20 +28,32 @@ func upload(ctx context.Context, bucket string, env []string, dir string) error 
 	if err != nil {
 		return err
 	}
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(16)
-	for _, e := range entries {
-		g.Go(func() error {
-			data, err := os.ReadFile(filepath.Join(dir, e.Name()))
-			if err != nil {
-				return err
-			}
-			_, err = s.Put(ctx, e.Name(), bytes.NewReader(data), int64(len(data)), store.Condition{})
-			return err
-		})
-	}
-	return g.Wait()
+	f := pipeline.NewFlow(ctx)
+	put := putter{dir: dir, to: s}
+	pipeline.Into(f, pipeline.Through(f, "put", pipeline.From(f, pipeline.Slice(entries)), put, 16), pipeline.Sink[int](none{}))
+	return f.Wait()
 }
+
+// putter stores files of a folder.
+type putter struct {
+	dir string
+	to  store.Store
+}
+
+func (p putter) Process(ctx context.Context, e os.DirEntry) (int, error) {
+	data, err := os.ReadFile(filepath.Join(p.dir, e.Name()))
+	if err != nil {
+		return 0, err
+	}
+	_, err = p.to.Put(ctx, e.Name(), bytes.NewReader(data), int64(len(data)), store.Condition{})
+	return len(data), err
+}
+
+// none is where values end that nobody wants.
+type none struct{}
+
+func (none) Write(context.Context, int) error { return nil }
+func (none) Commit(context.Context) error     { return nil }
 
 // lastRun reads the seconds from the peer's closing line.
 func lastRun(text []byte) (float64, error) {

@@ -31,25 +31,25 @@ type Vectors struct {
 }
 
 // readTable calls do with every batch of a Parquet file that lies in memory; batches are valid
-// during the call.
+// during the call. A file that is not what was written is an ErrDamaged.
 func readTable(ctx context.Context, data []byte, do func(arrow.RecordBatch) error) (err error) {
 	defer func() { // the Parquet reader panics on some damaged pages
 		if p := recover(); p != nil {
-			err = fmt.Errorf("read Parquet: damaged file: %v", p)
+			err = fmt.Errorf("%w Parquet: %v", ErrDamaged, p)
 		}
 	}()
 	pf, err := file.NewParquetReader(bytes.NewReader(data))
 	if err != nil {
-		return fmt.Errorf("read Parquet: %w", err)
+		return fmt.Errorf("%w Parquet: %w", ErrDamaged, err)
 	}
 	defer pf.Close()
 	fr, err := pqarrow.NewFileReader(pf, pqarrow.ArrowReadProperties{BatchSize: rowGroup}, memory.DefaultAllocator)
 	if err != nil {
-		return fmt.Errorf("read Parquet: %w", err)
+		return fmt.Errorf("%w Parquet: %w", ErrDamaged, err)
 	}
 	rr, err := fr.GetRecordReader(ctx, nil, nil)
 	if err != nil {
-		return fmt.Errorf("read Parquet: %w", err)
+		return fmt.Errorf("%w Parquet: %w", ErrDamaged, err)
 	}
 	defer rr.Release()
 	for rr.Next() {
@@ -58,7 +58,7 @@ func readTable(ctx context.Context, data []byte, do func(arrow.RecordBatch) erro
 		}
 	}
 	if err := rr.Err(); err != nil {
-		return fmt.Errorf("read Parquet: %w", err)
+		return fmt.Errorf("%w Parquet: %w", ErrDamaged, err)
 	}
 	return nil
 }
@@ -68,14 +68,14 @@ func column[A arrow.Array](rec arrow.RecordBatch, name string) (A, error) {
 	var none A
 	idx := rec.Schema().FieldIndices(name)
 	if len(idx) != 1 {
-		return none, fmt.Errorf("read Parquet: there is no column %q", name)
+		return none, fmt.Errorf("%w Parquet: there is no column %q", ErrDamaged, name)
 	}
 	col, ok := rec.Column(idx[0]).(A)
 	if !ok {
-		return none, fmt.Errorf("read Parquet: column %q is of type %s", name, rec.Column(idx[0]).DataType())
+		return none, fmt.Errorf("%w Parquet: column %q is of type %s", ErrDamaged, name, rec.Column(idx[0]).DataType())
 	}
 	if n := col.NullN(); n > 0 {
-		return none, fmt.Errorf("read Parquet: column %q has %d nulls", name, n)
+		return none, fmt.Errorf("%w Parquet: column %q has %d nulls", ErrDamaged, name, n)
 	}
 	return col, nil
 }
@@ -94,7 +94,7 @@ func ReadVectors(ctx context.Context, data []byte, dim int, do func(Vectors) err
 		}
 		values, ok := list.ListValues().(*array.Float32)
 		if n := list.DataType().(*arrow.FixedSizeListType).Len(); !ok || int(n) != dim {
-			return fmt.Errorf("read Parquet: embedding is %s, want %d float32", list.DataType(), dim)
+			return fmt.Errorf("%w Parquet: embedding is %s, want %d float32", ErrDamaged, list.DataType(), dim)
 		}
 		off := list.Offset() * dim
 		return do(Vectors{IDs: ids.Int64Values(), Data: values.Float32Values()[off : off+rec.Columns()[0].Len()*dim]})

@@ -85,9 +85,7 @@ func (s *Embed) run(r engine.Runner, items []*pipeline.Item) error {
 	input := r.Input()
 	size := len(input) / s.batch
 	for i, it := range items {
-		if err := s.norm.Tensor(input[i*size:(i+1)*size], it.Pixels); err != nil {
-			return fmt.Errorf("%s: %w", it.Key, err)
-		}
+		s.norm.Apply(input[i*size:(i+1)*size], it.Pixels)
 		s.pixels.Put(it.Pixels)
 		it.Pixels = nil
 	}

@@ -66,9 +66,9 @@ func (j *job) embed(ctx context.Context) error {
 	c, m := j.config, j.manifest
 	plan := j.plan()
 	budget := stages.NewBudget(int64(c.Memory.InFlight), int64(c.Limits.Bytes))
-	pixels := &stages.Buffers{}
-	fetch := stages.NewFetch(j.images, int64(c.Limits.Bytes))
-	decode, err := stages.NewDecode(j.model.Preprocess, c.imageLimits(), c.Cores, pixels)
+	pixels, data := &stages.Buffers{}, &stages.Buffers{}
+	fetch := stages.NewFetch(images{j.images}, int64(c.Limits.Bytes), data)
+	decode, err := stages.NewDecode(j.model.Preprocess, c.imageLimits(), c.Cores, pixels, data)
 	if err != nil {
 		return err
 	}
@@ -91,8 +91,8 @@ func (j *job) embed(ctx context.Context) error {
 	j.progress.Start("embed", j.listing.Count())
 	f := pipeline.NewFlow(ctx)
 	items := pipeline.Through(f, "admit", pipeline.From(f, plan), stages.Admit{Budget: budget}, 1)
-	images := pipeline.Through(f, "decode", pipeline.Through(f, "fetch", items, fetch, c.Fetch), decode, c.Cores)
-	embs := pipeline.Through(f, "embed", pipeline.Batch(f, images, c.Batch, sameShard), embed, c.Cores)
+	decoded := pipeline.Through(f, "decode", pipeline.Through(f, "fetch", items, fetch, c.Fetch), decode, c.Cores)
+	embs := pipeline.Through(f, "embed", pipeline.Batch(f, decoded, c.Batch, sameShard), embed, c.Cores)
 	done := pipeline.Gather(f, "write", pipeline.Through(f, "count", embs, counter{j.progress}, 1), shards)
 	pipeline.Into(f, pipeline.Through(f, "store", done, sinks.Upload{Objects: j.output}, uploads), collect)
 	if err := f.Commit(ctx, collect); err != nil {
@@ -100,7 +100,7 @@ func (j *job) embed(ctx context.Context) error {
 	}
 	j.finish("embed")
 	m.Shards.NextSequence = plan.NextSequences()
-	m.Ledger.Duplicates = plan.Duplicates()
+	m.Ledger.Duplicates, m.Ledger.Skipped = plan.Duplicates(), j.gallery.Skipped()
 	m.Ledger.Listed = j.listing.Count() - plan.Duplicates()
 	return nil
 }

@@ -21,8 +21,9 @@ const every = 5 * time.Second
 
 // Progress reports on one job, one phase after another. It is safe for several goroutines.
 type Progress struct {
-	log *slog.Logger
-	tty *mpb.Progress // nil: lines
+	log  *slog.Logger
+	tty  *mpb.Progress // nil: lines
+	hook func(items int64)
 
 	mu    sync.Mutex
 	phase string
@@ -110,6 +111,7 @@ func (p *Progress) Add(c Count) {
 	p.count.Bytes += c.Bytes
 	p.count.Rejects += c.Rejects
 	bar := p.bar
+	items := p.count.Items
 	line := p.tty == nil && time.Since(p.last) >= every
 	if line {
 		p.last = time.Now()
@@ -118,6 +120,9 @@ func (p *Progress) Add(c Count) {
 	p.mu.Unlock()
 	if bar != nil {
 		bar.IncrInt64(c.Items)
+	}
+	if p.hook != nil {
+		p.hook(items)
 	}
 }
 
@@ -167,4 +172,11 @@ func (p *Progress) Close() {
 	if p.tty != nil {
 		p.tty.Wait()
 	}
+}
+
+// Every calls do with the items done in the current phase whenever there are more; for tests.
+func Every(do func(items int64)) *Progress {
+	p := Discard()
+	p.hook = do
+	return p
 }

@@ -3,6 +3,7 @@ package verify
 import (
 	"context"
 	"encoding/binary"
+	"fmt"
 	"path/filepath"
 
 	"github.com/cespare/xxhash/v2"
@@ -48,7 +49,7 @@ func (v *verifier) checkQuarantine(ctx context.Context) error {
 				return nil
 			})
 		}
-		if err := v.tolerate(ctx, f, err); err != nil {
+		if err := v.tolerate(f, err); err != nil {
 			return err
 		}
 		if rows != f.Rows {
@@ -71,7 +72,7 @@ func (v *verifier) checkOthers(ctx context.Context) error {
 		switch f.Kind {
 		case sinks.Model, sinks.IndexInfos, sinks.ItemsArrow, sinks.EmbeddingArrow:
 			_, err := v.snapshot.ReadFile(ctx, f)
-			if err := v.tolerate(ctx, f, err); err != nil {
+			if err := v.tolerate(f, err); err != nil {
 				return err
 			}
 		}
@@ -87,7 +88,7 @@ func (v *verifier) checkIndexes(ctx context.Context) error {
 			if err == nil {
 				err = v.checkIndex(ctx, t, f, path)
 			}
-			if err := v.tolerate(ctx, f, err); err != nil {
+			if err := v.tolerate(f, err); err != nil {
 				return err
 			}
 		}
@@ -99,7 +100,7 @@ func (v *verifier) checkIndexes(ctx context.Context) error {
 func (v *verifier) checkIndex(ctx context.Context, t sinks.TaskState, f sinks.File, path string) error {
 	ix, err := faiss.OpenIndex(ctx, path, t.Task, 1)
 	if err != nil {
-		return err
+		return damagedUnless(ctx.Err(), err)
 	}
 	defer ix.Close()
 	if got := ix.Stats().Total; got != f.Rows || got != t.Index.NTotal {
@@ -107,12 +108,20 @@ func (v *verifier) checkIndex(ctx context.Context, t sinks.TaskState, f sinks.Fi
 	}
 	ids, err := ix.IDSet()
 	if err != nil {
-		return err
+		return damagedUnless(ctx.Err(), err)
 	}
 	if ids != v.ids {
 		v.differ("%s: its image ids are not those of the items", f.Path)
 	}
 	return nil
+}
+
+// damagedUnless blames the index for what FAISS says of it, unless the run was cut short.
+func damagedUnless(interrupted, err error) error {
+	if interrupted != nil {
+		return interrupted
+	}
+	return fmt.Errorf("%w: %w", sinks.ErrDamaged, err)
 }
 
 // checkLedger compares the ledger with what was counted.

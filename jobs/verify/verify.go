@@ -86,16 +86,12 @@ func (v *verifier) differ(format string, args ...any) {
 
 // tolerate turns damage into a difference and passes other errors on: a store that is down says
 // nothing about the snapshot.
-func (v *verifier) tolerate(ctx context.Context, f sinks.File, err error) error {
-	if err == nil || ctx.Err() != nil {
-		return ctx.Err()
+func (v *verifier) tolerate(f sinks.File, err error) error {
+	if errors.Is(err, sinks.ErrDamaged) {
+		v.differ("%s: %v", f.Path, err)
+		return nil
 	}
-	var transport *store.TransportError
-	if errors.As(err, &transport) {
-		return err
-	}
-	v.differ("%s: %v", f.Path, err)
-	return nil
+	return err
 }
 
 func (v *verifier) run(ctx context.Context) error {
@@ -152,7 +148,7 @@ func (v *verifier) checkItems(ctx context.Context) error {
 			v.ids.Add(r.ID)
 			return nil
 		})
-		if err := v.tolerate(ctx, f, err); err != nil {
+		if err := v.tolerate(f, err); err != nil {
 			return err
 		}
 		v.items[f.Shard] = sum.shardIDs
@@ -207,7 +203,7 @@ func (v *verifier) checkVectors(ctx context.Context, t pipeline.Task, f sinks.Fi
 		}
 		return nil
 	})
-	if err := v.tolerate(ctx, f, err); err != nil {
+	if err := v.tolerate(f, err); err != nil {
 		return err
 	}
 	v.Vectors += sum.rows

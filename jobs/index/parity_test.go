@@ -1,4 +1,4 @@
-package stages
+package index
 
 import (
 	"archive/tar"
@@ -16,6 +16,7 @@ import (
 	"github.com/facet-search/facet/internal/testenv"
 	"github.com/facet-search/facet/modulation"
 	"github.com/facet-search/facet/pipeline"
+	"github.com/facet-search/facet/stages"
 	"github.com/facet-search/facet/stages/engine"
 	"github.com/facet-search/facet/stages/engine/ort"
 	"github.com/facet-search/facet/stages/imaging"
@@ -148,7 +149,7 @@ func checkEmbeddings(t *testing.T, m *modulation.Model, file []byte, items []*pi
 		t.Fatal(err)
 	}
 	defer e.Close()
-	embed, err := NewEmbed(e, m.Tasks, m.Preprocess, len(items), 1, &Buffers{})
+	embed, err := stages.NewEmbed(e, m.Tasks, m.Preprocess, len(items), 1, &stages.Buffers{})
 	if err != nil {
 		t.Fatal(err)
 	}
