@@ -2,7 +2,6 @@ package pipeline
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 
@@ -83,7 +82,7 @@ func From[T any](f *Flow, s Source[T]) <-chan T {
 		defer close(out)
 		for {
 			v, err := s.Next(f.ctx)
-			if errors.Is(err, io.EOF) {
+			if err == io.EOF { // itself: a network error may wrap an io.EOF and is no end
 				return nil
 			}
 			if err != nil {

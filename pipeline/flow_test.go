@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"slices"
@@ -79,6 +80,9 @@ func TestFlowNeverCommitsAfterAnError(t *testing.T) {
 	cases := map[string]func(at int) (Source[int], stageFunc, *memory[int]){
 		"source": func(at int) (Source[int], stageFunc, *memory[int]) {
 			return &counter{max: at, fail: boom}, identity, &memory[int]{}
+		},
+		"source, with an io.EOF inside": func(at int) (Source[int], stageFunc, *memory[int]) {
+			return &counter{max: at, fail: fmt.Errorf("%w: %w", boom, io.EOF)}, identity, &memory[int]{}
 		},
 		"stage": func(at int) (Source[int], stageFunc, *memory[int]) {
 			return &counter{max: 60}, func(_ context.Context, v int) (int, error) {

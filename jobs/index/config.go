@@ -106,7 +106,7 @@ func Defaults() Config {
 // is checked when they are opened, still before any work.
 func (c *Config) Validate() []jobfile.Problem {
 	v := validation{}
-	v.required("gallery", c.Gallery.Prefix+c.Gallery.Manifest, "gallery: s3://bucket/images/")
+	v.required("gallery", c.Gallery.Prefix, "gallery: s3://bucket/images/, also beside a manifest, whose keys are below it")
 	v.required("model", c.Model.Path, "model: path/to/model.onnx")
 	v.required("output", c.Output, "output: s3://bucket/index/")
 	v.within("limits.reject", c.Limits.Reject, 0, 1, "a share: 0.01 is one image in a hundred")

@@ -201,10 +201,31 @@ func (j *job) openGallery(ctx context.Context) (err error) {
 	if j.images, err = store.Open(ctx, g.Prefix); err != nil {
 		return fmt.Errorf("%w: gallery: %w", jobfile.ErrConfig, err)
 	}
-	if j.gallery, err = gallery.Prefix(ctx, j.images, g.Include, g.Exclude); err != nil {
+	if g.Manifest == "" {
+		j.gallery, err = gallery.Prefix(ctx, j.images, g.Include, g.Exclude)
+	} else {
+		err = j.openManifest(ctx, g)
+	}
+	if err != nil {
 		return fmt.Errorf("%w: gallery: %w", jobfile.ErrConfig, err)
 	}
 	return nil
+}
+
+// openManifest opens a list of keys, which may lie in another store than the images.
+func (j *job) openManifest(ctx context.Context, g Gallery) error {
+	root, key, err := store.Split(g.Manifest)
+	if err != nil {
+		return err
+	}
+	objects, err := store.Open(ctx, root)
+	if err != nil {
+		return err
+	}
+	j.gallery, err = gallery.Manifest(ctx, objects, key, gallery.Spec{
+		Prefix: j.images.String(), Key: g.Key, Attributes: g.Attributes, Scratch: j.config.Scratch,
+	})
+	return err
 }
 
 // images reads the gallery's objects for the fetch stage.
