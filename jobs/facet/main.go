@@ -40,17 +40,21 @@ func main() {
 var errUsage = errors.New("usage")
 
 func root() *cobra.Command {
-	c := &cobra.Command{
-		Use:           "facet",
-		Short:         "Index galleries of images by several similarities at once",
-		SilenceUsage:  true,
-		SilenceErrors: true,
-	}
+	c := group("facet", "Index galleries of images by several similarities at once")
+	c.SilenceUsage, c.SilenceErrors = true, true
 	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return fmt.Errorf("%w: %w; see `%s --help`", errUsage, err, c.CommandPath())
 	})
 	c.AddCommand(indexCommand(), searchCommand(), verifyCommand(), modelCommand())
 	return c
+}
+
+// group is a command that only holds others: alone it prints its help.
+func group(name, short string) *cobra.Command {
+	return &cobra.Command{
+		Use: name, Short: short, Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
 }
 
 // exitCode is the one place that turns errors into exit codes and says what went wrong.

@@ -12,7 +12,7 @@ import (
 )
 
 func modelCommand() *cobra.Command {
-	c := &cobra.Command{Use: "model", Short: "Look at model files"}
+	c := group("model", "Look at model files")
 	c.AddCommand(inspectCommand())
 	return c
 }

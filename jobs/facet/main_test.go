@@ -1,0 +1,161 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/facet-search/facet/internal/testenv"
+)
+
+// TestMain lets the test binary be the command, so that exit codes are those of a real process.
+func TestMain(m *testing.M) {
+	if os.Getenv("FACET_TEST_COMMAND") != "" {
+		main()
+	}
+	os.Exit(m.Run())
+}
+
+func command(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
+	testenv.ONNXRuntime(t)
+	c := exec.CommandContext(t.Context(), os.Args[0], args...)
+	c.Env = append(os.Environ(), "FACET_TEST_COMMAND=1")
+	return c
+}
+
+// facet runs the command and returns its exit code and what it printed.
+func facet(t *testing.T, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	c := command(t, args...)
+	var out, errs strings.Builder
+	c.Stdout, c.Stderr = &out, &errs
+	err := c.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return c.ProcessState.ExitCode(), out.String(), errs.String()
+}
+
+func write(t *testing.T, name, text string) string {
+	t.Helper()
+	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+func TestExitCodes(t *testing.T) {
+	model := testenv.Shared(t, "models/fashion/model.onnx")
+	gallery, dir := testenv.Fashion(t, 40), t.TempDir()
+	job := func(more string) string {
+		return write(t, filepath.Join(dir, "job.yaml"), "gallery: "+gallery+"\nmodel: "+model+"\noutput: "+dir+"/out\n"+more)
+	}
+	for _, c := range []struct {
+		what, job string
+		args      []string
+		code      int
+		says      string
+	}{
+		{"an unknown command", "", []string{"dance"}, exitUsage, "dance"},
+		{"an unknown flag", "", []string{"index", "--fast"}, exitUsage, "--fast"},
+		{"an argument too many", "", []string{"index", "x"}, exitUsage, "x"},
+		{"an unknown key", "speed: high\n", []string{"index", "-c", "JOB"}, exitUsage, "job.yaml:4:1: unknown field \"speed\""},
+		{"a bad value", "limits: {reject: 3}\n", []string{"index", "-c", "JOB"}, exitUsage, "job.yaml:4: limits.reject: is 3"},
+		{"nothing to read", "", []string{"verify", "--output", dir + "/none"}, exitError, "no snapshot"},
+		{"a night", "", []string{"index", "-c", "JOB", "--tasks", "usage,gender"}, exitOK, ""},
+		{"what it published", "", []string{"verify", "--output", dir + "/out"}, exitOK, ""},
+		{"too many rejects", "limits: {pixels: 100}\n", []string{"index", "-c", "JOB"}, exitRejects, "limits.reject"},
+		{"a key that is not there", "", []string{"search", "--output", dir + "/out", "--task", "usage", "--key", "x"}, exitError, "no such key"},
+	} {
+		for i := range c.args {
+			if c.args[i] == "JOB" {
+				c.args[i] = job(c.job)
+			}
+		}
+		code, _, errs := facet(t, c.args...)
+		if code != c.code || !strings.Contains(errs, c.says) {
+			t.Errorf("%s: exit code %d, want %d, and %q in\n%s", c.what, code, c.code, c.says, errs)
+		}
+	}
+	items, err := filepath.Glob(dir + "/out/items/*")
+	if err != nil || len(items) == 0 {
+		t.Fatalf("items: %v, %v", items, err)
+	}
+	write(t, items[0], "x")
+	if code, out, _ := facet(t, "verify", "--output", dir+"/out"); code != exitDifferences || !strings.Contains(out, items[0][len(dir)+5:]) {
+		t.Errorf("a damaged snapshot: exit code %d, want %d:\n%s", code, exitDifferences, out)
+	}
+}
+
+func TestIndexJSON(t *testing.T) {
+	out := t.TempDir()
+	code, stdout, stderr := facet(t, "index", "--json", "--gallery", testenv.Fashion(t, 30), "--output", out,
+		"--model", testenv.Shared(t, "models/fashion/model.onnx"))
+	if code != exitOK {
+		t.Fatalf("exit code %d:\n%s", code, stderr)
+	}
+	var r struct {
+		Snapshot string
+		Ledger   struct{ Listed, Embedded int }
+		Seconds  float64
+	}
+	if err := json.Unmarshal([]byte(stdout), &r); err != nil || r.Snapshot == "" || r.Ledger.Embedded != 30 || r.Seconds <= 0 {
+		t.Errorf("%v: %s", err, stdout)
+	}
+	for line := range strings.Lines(stderr) {
+		if !json.Valid([]byte(line)) {
+			t.Errorf("a log line is no JSON: %s", line)
+		}
+	}
+}
+
+// Ctrl-C ends the run with 130, publishes nothing, and leaves nothing in the scratch folder.
+func TestSignals(t *testing.T) {
+	gallery := testenv.Fashion(t, 2000)
+	for _, signal := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
+		out, scratch := t.TempDir(), t.TempDir()
+		c := command(t, "index", "--gallery", gallery, "--output", out, "--scratch", scratch, "--model", testenv.Shared(t, "models/fashion/model.onnx"))
+		var errs strings.Builder
+		c.Stderr = &errs
+		if err := c.Start(); err != nil {
+			t.Fatal(err)
+		}
+		// The listing's folder appears once the work has begun.
+		for range 600 {
+			if made, _ := filepath.Glob(scratch + "/facet-index-*/items-*"); len(made) > 0 {
+				break
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+		if err := c.Process.Signal(signal); err != nil {
+			t.Fatal(err)
+		}
+		c.Wait()
+		if code := c.ProcessState.ExitCode(); code != exitInterrupted {
+			t.Errorf("%v: exit code %d, want %d:\n%s", signal, code, exitInterrupted, errs.String())
+		}
+		if left, _ := os.ReadDir(scratch); len(left) > 0 {
+			t.Errorf("%v: %s is left in the scratch folder", signal, left[0].Name())
+		}
+		if _, err := os.Stat(filepath.Join(out, "CURRENT")); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%v: CURRENT: %v", signal, err)
+		}
+	}
+}
+
+func TestModelInspect(t *testing.T) {
+	code, out, errs := facet(t, "model", "inspect", testenv.Shared(t, "models/fashion/model.onnx"))
+	for _, want := range []string{"articleType", "embedding_usage", "[n 3 64 64]", "stretch", "digest"} {
+		if code != exitOK || !strings.Contains(out, want) {
+			t.Errorf("exit code %d, want %q in\n%s%s", code, want, out, errs)
+		}
+	}
+}
