@@ -48,6 +48,7 @@ type bench struct {
 	images  string // folder with the fashion gallery
 	model   string
 	command string // bin/facet
+	all     *run   // of the whole gallery from the file store, once it has been made
 }
 
 func newBench() (*bench, error) {

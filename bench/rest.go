@@ -22,7 +22,7 @@ func (b *bench) memory(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	z, err := b.index(ctx, b.images, filepath.Join(b.dir, "out-all"), nil)
+	z, err := b.whole(ctx)
 	if err != nil {
 		return err
 	}
@@ -40,7 +40,7 @@ func (b *bench) peer(ctx context.Context) error {
 		fmt.Println("\nthe Python peer is not set up; `make python` does it where PyPI can be reached")
 		return nil
 	}
-	ours, err := b.index(ctx, b.images, filepath.Join(b.dir, "out-peer"), nil)
+	ours, err := b.whole(ctx)
 	if err != nil {
 		return err
 	}

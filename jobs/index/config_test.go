@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/facet-search/facet/internal/testenv"
@@ -72,5 +73,16 @@ func TestValidate(t *testing.T) {
 		if p := c.Validate(); len(p) != 1 || p[0].Field != field {
 			t.Errorf("%s: %v", field, p)
 		}
+	}
+}
+
+// The README shows the same reference.
+func TestReadmeShowsTheReference(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(testenv.Root(t), "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(text), Reference) {
+		t.Error("README.md does not show the job file's reference as `facet index --help` does")
 	}
 }
