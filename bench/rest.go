@@ -69,7 +69,7 @@ func (b *bench) profile(ctx context.Context, dir string) error {
 		return err
 	}
 	file := filepath.Join(dir, "cpu.pprof")
-	if _, err := b.index(ctx, b.images, filepath.Join(b.dir, "out-profile"), []string{"FACET_CPUPROFILE=" + file}); err != nil {
+	if _, err := b.index(ctx, b.images, filepath.Join(b.dir, "out-profile"), nil, "--cpuprofile", file); err != nil {
 		return err
 	}
 	top := exec.CommandContext(ctx, "go", "tool", "pprof", "-top", "-nodecount=40", b.command, file)

@@ -2,8 +2,10 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
+	"runtime/pprof"
 	"slices"
 	"strings"
 
@@ -18,6 +20,7 @@ import (
 func indexCommand() *cobra.Command {
 	var file string
 	var asJSON bool
+	var profile string
 	c := &cobra.Command{
 		Use:   "index [-c job.yaml]",
 		Short: "Embed a gallery's images and publish a snapshot of searchable indexes",
@@ -32,7 +35,13 @@ Flags override the job file.`,
 	flags := overrides(c.Flags())
 	c.Flags().StringVarP(&file, "config", "c", "", "job file (YAML)")
 	c.Flags().BoolVar(&asJSON, "json", false, "log JSON lines, and end with the result as one JSON line on standard output")
-	c.RunE = func(c *cobra.Command, _ []string) error {
+	c.Flags().StringVar(&profile, "cpuprofile", "", "write a CPU profile for go tool pprof")
+	c.RunE = func(c *cobra.Command, _ []string) (err error) {
+		stop, err := startProfile(profile)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, stop()) }()
 		config := index.Defaults()
 		var f *jobfile.File
 		if file != "" {
@@ -55,6 +64,25 @@ Flags override the job file.`,
 		return report(r, config.Output, asJSON)
 	}
 	return c
+}
+
+// startProfile profiles the process until stop is called; no name, no profile.
+func startProfile(name string) (stop func() error, err error) {
+	if name == "" {
+		return func() error { return nil }, nil
+	}
+	f, err := os.Create(name)
+	if err != nil {
+		return nil, fmt.Errorf("%w: CPU profile: %w", jobfile.ErrConfig, err)
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("CPU profile: %w", err)
+	}
+	return func() error {
+		pprof.StopCPUProfile()
+		return f.Close()
+	}, nil
 }
 
 func indent(s string) string {
