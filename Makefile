@@ -27,6 +27,7 @@ build: setup ## build the command: bin/facet
 	go build -o bin/facet ./jobs/facet
 
 test: setup-tests check ## every test: unit, race, conformance, end to end
+	@$(TEST) -tags onnxgo ./stages/engine/onnxgo
 	@$(TEST) -timeout 20m ./...
 
 check: setup ## formatting and go vet

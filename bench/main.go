@@ -10,6 +10,8 @@ import (
 	"log"
 	"os"
 	"path/filepath"
+
+	"github.com/facet-search/facet/stages/engine/ort"
 )
 
 func main() {
@@ -57,6 +59,12 @@ func newBench() (*bench, error) {
 	for _, p := range []string{b.model, b.command} {
 		if _, err := os.Stat(p); err != nil {
 			return nil, fmt.Errorf("%w; run `make bench` at the module's root, beside the shared gallery", err)
+		}
+	}
+	// This program lies in a temporary folder when it is run, far from the library.
+	if os.Getenv(ort.LibraryEnv) == "" {
+		if err := os.Setenv(ort.LibraryEnv, filepath.Join(".deps", "onnxruntime", "lib", "libonnxruntime.so.1")); err != nil {
+			return nil, err
 		}
 	}
 	dir, err := os.MkdirTemp("", "facet-bench-")
