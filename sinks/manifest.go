@@ -57,6 +57,21 @@ type TaskIndex struct {
 	NTotal  int64   `json:"ntotal"`
 	Recall  float64 `json:"recall@10"` // against exact search on held-out queries; -1 when there are too few vectors
 	Queries int     `json:"recall_queries"`
+	Origin  Origin  `json:"origin"`
+}
+
+// Origin says how a night came by an index, and what the next one needs to know to keep it up.
+type Origin struct {
+	How string `json:"how"` // "built", "updated" (what left removed, what came added) or "kept" (the same file)
+	Why string `json:"why"` // what decided that, with its figure
+	// Trained is the snapshot whose vectors the index was trained on, and Changed how many vectors were
+	// removed or added since, both over the whole chain of updates.
+	Trained string `json:"trained"`
+	Changed int64  `json:"changed"`
+	// Imbalance is FAISS's factor of the inverted lists, 1 when all are equally long: as it was after
+	// training, and now. 0 where there are no lists.
+	TrainedImbalance float64 `json:"trained_imbalance,omitempty"`
+	Imbalance        float64 `json:"imbalance,omitempty"`
 }
 
 // ModelState says which network made the embeddings.
@@ -90,25 +105,43 @@ type Manifest struct {
 	Attributes []string    `json:"attributes"` // names of the items' further columns
 	Shards     ShardState  `json:"shards"`
 	Ledger     Ledger      `json:"ledger"`
+	Gate       []Check     `json:"gate"` // what was checked before CURRENT was to move
 	Files      []File      `json:"files"`
 }
 
-// Ledger accounts for every image that was listed.
+// Check is one figure that a snapshot was held against before it was published.
+type Check struct {
+	Name  string  `json:"name"`           // "ledger", "recall", "neighbours", "centroid", "norm", "rejected", "deleted"
+	Task  string  `json:"task,omitempty"` // "" where it is about all
+	Value float64 `json:"value"`
+	Limit float64 `json:"limit"`
+	OK    bool    `json:"ok"`
+	Text  string  `json:"text"` // the check in words, with figure and limit
+}
+
+// Ledger accounts for every image that was listed: each is embedded, reused or quarantined. It also
+// says how this listing came out of the last: previous + new - deleted = listed.
 type Ledger struct {
-	Listed      int64                     `json:"listed"` // distinct keys
-	Embedded    int64                     `json:"embedded"`
+	Listed      int64                     `json:"listed"`   // distinct keys
+	Embedded    int64                     `json:"embedded"` // images that went through the model tonight, for one task at least
+	Reused      int64                     `json:"reused"`   // images all of whose vectors are of an earlier night
 	Quarantined int64                     `json:"quarantined"`
 	Reasons     map[pipeline.Reason]int64 `json:"reasons"`
 	Duplicates  int64                     `json:"duplicates"` // keys that the listing named again
 	Skipped     int64                     `json:"skipped"`    // objects that are no candidates: folder markers, excluded names
+	Previous    int64                     `json:"previous"`   // what the parent listed; 0 without one
+	New         int64                     `json:"new"`        // keys that the parent did not list
+	Changed     int64                     `json:"changed"`    // keys of both with another etag or size
+	Deleted     int64                     `json:"deleted"`    // keys of the parent's that are gone
 	// Tasks counts, for each task, the rows of its embeddings and the vectors of its index.
 	Tasks map[string]TaskLedger `json:"tasks"`
 }
 
-// TaskLedger is what was written for one task.
+// TaskLedger is what a snapshot holds of one task.
 type TaskLedger struct {
-	Rows   int64 `json:"rows"`
-	NTotal int64 `json:"ntotal"`
+	Rows     int64 `json:"rows"`
+	Computed int64 `json:"computed"` // of the rows, by the model tonight
+	NTotal   int64 `json:"ntotal"`
 }
 
 // ErrUnbalanced means that a ledger does not add up: an image was lost or counted twice.
@@ -122,15 +155,16 @@ func (l Ledger) Balance() error {
 			errs = append(errs, fmt.Errorf("%w: %s = %d, want %d", ErrUnbalanced, what, got, want))
 		}
 	}
-	check("embedded + quarantined", l.Embedded+l.Quarantined, l.Listed)
+	check("embedded + reused + quarantined", l.Embedded+l.Reused+l.Quarantined, l.Listed)
+	check("previous + new - deleted", l.Previous+l.New-l.Deleted, l.Listed)
 	var reasons int64
 	for _, n := range l.Reasons {
 		reasons += n
 	}
 	check("sum of the reasons", reasons, l.Quarantined)
 	for name, t := range l.Tasks {
-		check("rows of "+name, t.Rows, l.Embedded)
-		check("ntotal of the index of "+name, t.NTotal, l.Embedded)
+		check("rows of "+name, t.Rows, l.Embedded+l.Reused)
+		check("ntotal of the index of "+name, t.NTotal, l.Embedded+l.Reused)
 	}
 	return errors.Join(errs...)
 }

@@ -11,9 +11,9 @@ import (
 func TestLedgerBalance(t *testing.T) {
 	good := func() Ledger {
 		return Ledger{
-			Listed: 10, Embedded: 7, Quarantined: 3,
+			Listed: 10, Embedded: 4, Reused: 3, Quarantined: 3, Previous: 9, New: 2, Deleted: 1,
 			Reasons: map[pipeline.Reason]int64{pipeline.Truncated: 2, pipeline.Empty: 1},
-			Tasks:   map[string]TaskLedger{"a": {7, 7}, "b": {7, 7}},
+			Tasks:   map[string]TaskLedger{"a": {Rows: 7, NTotal: 7}, "b": {Rows: 7, NTotal: 7}},
 		}
 	}
 	if err := good().Balance(); err != nil {
@@ -23,11 +23,12 @@ func TestLedgerBalance(t *testing.T) {
 		spoil func(*Ledger)
 		names string
 	}{
-		"an image lost":        {func(l *Ledger) { l.Listed++ }, "embedded + quarantined = 10, want 11"},
+		"an image lost":        {func(l *Ledger) { l.Listed++ }, "embedded + reused + quarantined = 10, want 11"},
 		"a reason missing":     {func(l *Ledger) { l.Reasons[pipeline.Empty] = 0 }, "sum of the reasons = 2, want 3"},
-		"a row lost":           {func(l *Ledger) { l.Tasks["b"] = TaskLedger{6, 7} }, "rows of b = 6, want 7"},
-		"a vector lost":        {func(l *Ledger) { l.Tasks["a"] = TaskLedger{7, 8} }, "index of a = 8, want 7"},
-		"an image counted too": {func(l *Ledger) { l.Embedded++ }, "embedded + quarantined = 11, want 10"},
+		"a row lost":           {func(l *Ledger) { l.Tasks["b"] = TaskLedger{Rows: 6, NTotal: 7} }, "rows of b = 6, want 7"},
+		"a vector lost":        {func(l *Ledger) { l.Tasks["a"] = TaskLedger{Rows: 7, NTotal: 8} }, "index of a = 8, want 7"},
+		"an image counted too": {func(l *Ledger) { l.Embedded++ }, "embedded + reused + quarantined = 11, want 10"},
+		"a key left unseen":    {func(l *Ledger) { l.Deleted = 0 }, "previous + new - deleted = 11, want 10"},
 	}
 	for name, c := range cases {
 		l := good()

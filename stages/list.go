@@ -110,6 +110,7 @@ type Plan struct {
 	pending    []pipeline.Ref // loaded, of shards that may not be complete yet
 	ready      []*pipeline.Item
 	duplicates int64
+	added      int64 // keys that had no id
 	allotted   Allotted
 	next       []int64 // the sequence that each shard allots next
 }
@@ -150,6 +151,9 @@ func (p *Plan) push(s *spool) {
 
 // Duplicates is how often a key was listed again; the first one listed counts.
 func (p *Plan) Duplicates() int64 { return p.duplicates }
+
+// New counts the keys that were not in the snapshot that allotted the ids.
+func (p *Plan) New() int64 { return p.added }
 
 // NextSequences is, for each shard, the first sequence that no key has had.
 func (p *Plan) NextSequences() []int64 { return p.next }
@@ -247,6 +251,7 @@ func (p *Plan) allot(ctx context.Context, shard int, refs []pipeline.Ref) error 
 		if !ok {
 			id = int64(shard)<<pipeline.ShardShift | p.next[shard]
 			p.next[shard]++
+			p.added++
 		}
 		p.ready = append(p.ready, &pipeline.Item{ID: id, Ref: r})
 	}

@@ -102,6 +102,11 @@ func (j *job) embed(ctx context.Context) error {
 	m.Shards.NextSequence = plan.NextSequences()
 	m.Ledger.Duplicates, m.Ledger.Skipped = plan.Duplicates(), j.gallery.Skipped()
 	m.Ledger.Listed = j.listing.Count() - plan.Duplicates()
+	m.Ledger.New = plan.New()
+	if j.previous != nil {
+		m.Ledger.Previous = j.previous.Ledger.Listed
+		m.Ledger.Deleted = m.Ledger.Previous + m.Ledger.New - m.Ledger.Listed
+	}
 	return nil
 }
 

@@ -127,10 +127,11 @@ func damagedUnless(interrupted, err error) error {
 // checkLedger compares the ledger with what was counted.
 func (v *verifier) checkLedger() {
 	l := v.snapshot.Ledger
-	if v.Images != l.Embedded {
-		v.differ("ledger: %d images embedded, the items hold %d", l.Embedded, v.Images)
+	have := l.Embedded + l.Reused
+	if v.Images != have {
+		v.differ("ledger: %d images embedded or reused, the items hold %d", have, v.Images)
 	}
-	if want := l.Embedded * int64(len(v.snapshot.Tasks)); v.Vectors != want {
+	if want := have * int64(len(v.snapshot.Tasks)); v.Vectors != want {
 		v.differ("ledger: %d vectors expected, the embeddings hold %d", want, v.Vectors)
 	}
 	for _, t := range v.snapshot.Tasks {
