@@ -35,10 +35,19 @@ type step struct {
 	parts []part
 }
 
-// view is the part's rows of a memory that holds the rows of tensor t. An inference tail reads the
-// same rows of the trunk for every task.
+// view is the part's rows of a memory that holds the rows of tensor t. Where a batch is common to all
+// tasks, the tails read the same rows of the trunk.
 func (s *step) view(m *dnnl.Memory, t *tensor, p part) (*dnnl.Memory, error) {
 	if p.task == network.Shared || t.rows != s.out.rows {
+		return m, nil
+	}
+	return m.Rows(p.lo, p.n)
+}
+
+// own is the part's rows of a memory with a row for each of the output's, such as the gradient of an
+// input: one for every task, also where the tasks read the same rows.
+func (s *step) own(m *dnnl.Memory, p part) (*dnnl.Memory, error) {
+	if p.task == network.Shared {
 		return m, nil
 	}
 	return m.Rows(p.lo, p.n)
@@ -116,7 +125,7 @@ func (c *compiler) compile() error {
 
 func (c *compiler) input() error {
 	rows := c.opt.Batch
-	if c.training {
+	if c.training && !c.opt.Common {
 		rows *= len(c.net.Tasks)
 	}
 	t := &tensor{shape: c.net.Image, rows: rows, readers: len(c.readers[network.Input]), kept: true}
@@ -276,7 +285,7 @@ func (c *compiler) output() error {
 	if c.raw, err = c.arrange(c.forward, t.mem, dnnl.Plain(t.dims(t.rows)...), keep); err != nil {
 		return err
 	}
-	c.shared = t.rows == c.opt.Batch && (!c.training || len(c.net.Tasks) == 1)
+	c.shared = t.rows == c.opt.Batch && (!c.training || c.opt.Common || len(c.net.Tasks) == 1)
 	size := t.rows * t.shape[0]
 	if _, ok := c.net.Nodes[len(c.net.Nodes)-1].Op.(network.Normalize); ok {
 		c.unit, c.unitDiff = make([]float32, size), make([]float32, size)

@@ -212,7 +212,7 @@ func (c *compiler) linearData(l *linear, dy *dnnl.Memory) error {
 	if err != nil {
 		return err
 	}
-	dx, err := c.newGrad(l.in[0], k.Desc(dnnl.DiffSrc))
+	dx, err := c.newGrad(l.out.rows, k.Desc(dnnl.DiffSrc))
 	if err != nil {
 		return err
 	}
@@ -228,7 +228,7 @@ func (c *compiler) linearData(l *linear, dy *dnnl.Memory) error {
 		if err != nil {
 			return err
 		}
-		to, err := l.view(dx.mem, l.in[0], p)
+		to, err := l.own(dx.mem, p)
 		if err != nil {
 			return err
 		}

@@ -59,10 +59,10 @@ func (c *compiler) releaseTemps() {
 	c.temps = c.temps[:0]
 }
 
-// newGrad is memory for a gradient of all rows of t, in the layout of a part of them. The caller
-// hands it to contribute or releases it.
-func (c *compiler) newGrad(t *tensor, part dnnl.Desc) (*grad, error) {
-	d, err := part.WithRows(t.rows)
+// newGrad is memory for a gradient of so many rows, in the layout of a part of them. The caller hands
+// it to contribute or releases it.
+func (c *compiler) newGrad(rows int, part dnnl.Desc) (*grad, error) {
+	d, err := part.WithRows(rows)
 	if err != nil {
 		return nil, err
 	}
@@ -83,8 +83,15 @@ func (g *grad) share() *grad {
 // exclusive reports whether nobody else looks at the gradient's memory, so that it may be overwritten.
 func (g *grad) exclusive() bool { return g.on.refs == 1 }
 
-// contribute adds g to the gradient of t and takes g's reference over.
+// contribute adds g to the gradient of t and takes g's reference over. g may have the rows of t once
+// for every task.
 func (c *compiler) contribute(t *tensor, g *grad) error {
+	if g.mem.Dims()[0] != t.rows {
+		var err error
+		if g, err = c.fold(t, g); err != nil {
+			return err
+		}
+	}
 	if t.grad == nil {
 		t.grad = g
 		return nil
@@ -96,7 +103,7 @@ func (c *compiler) contribute(t *tensor, g *grad) error {
 	target := sum
 	if !sum.exclusive() {
 		var err error
-		if target, err = c.newGrad(t, sum.mem.Desc); err != nil {
+		if target, err = c.newGrad(t.rows, sum.mem.Desc); err != nil {
 			return err
 		}
 	}
@@ -117,6 +124,36 @@ func (c *compiler) contribute(t *tensor, g *grad) error {
 	c.release(other.on)
 	t.grad = target
 	return nil
+}
+
+// fold sums the gradients that the tasks have for the same rows, and takes g's reference over.
+func (c *compiler) fold(t *tensor, g *grad) (*grad, error) {
+	first, err := g.mem.Rows(0, t.rows)
+	if err != nil {
+		return nil, err
+	}
+	sum := &grad{first, g.on}
+	if !g.exclusive() {
+		if sum, err = c.newGrad(t.rows, first.Desc); err != nil {
+			return nil, err
+		}
+		defer c.release(g.on)
+	}
+	k, err := c.engine.Add(first.Desc)
+	if err != nil {
+		return nil, err
+	}
+	for lo := t.rows; lo < g.mem.Dims()[0]; lo += t.rows {
+		next, err := g.mem.Rows(lo, t.rows)
+		if err != nil {
+			return nil, err
+		}
+		if err := c.backward.Append(k, dnnl.Args{dnnl.Src: first, dnnl.Src1: next, dnnl.Dst: sum.mem}); err != nil {
+			return nil, err
+		}
+		first = sum.mem
+	}
+	return sum, nil
 }
 
 // drop gives up the gradient of a tensor whose maker has used it.

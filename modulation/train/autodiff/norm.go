@@ -161,7 +161,7 @@ func (c *compiler) normBackward(n *norm) error {
 	var dx *grad
 	if g := n.out.grad; g.exclusive() && dy == g.mem {
 		dx = g.share() // in place
-	} else if dx, err = c.newGrad(x, data); err != nil {
+	} else if dx, err = c.newGrad(n.out.rows, data); err != nil {
 		return err
 	}
 	for i, p := range n.parts {
@@ -183,7 +183,7 @@ func (c *compiler) normRunBackward(n *norm, k *dnnl.Kernel, i int, p part, dy, d
 	if args[dnnl.DiffDst], err = n.view(dy, n.out, p); err != nil {
 		return err
 	}
-	if args[dnnl.DiffSrc], err = n.view(dx, n.in[0], p); err != nil {
+	if args[dnnl.DiffSrc], err = n.own(dx, p); err != nil {
 		return err
 	}
 	if args[dnnl.DiffGain], _, err = c.gradient(r.gain, r.gain.plain.Desc); err != nil {

@@ -3,7 +3,8 @@
 //
 // A training batch holds the same number of images for each task, task after task; a node that is
 // PerTask runs once a slice, everything else on the whole batch. An inference batch is one set of
-// images for all tasks: the trunk runs once, and the tail once a task.
+// images for all tasks, and so is a training batch on request: the trunk runs once, and the tail once
+// a task.
 //
 // All memory is allocated when a Plan is compiled and used again by every step. Gradients that are
 // done with lend their buffers to later ones.
@@ -30,9 +31,11 @@ const (
 
 // Options of a compilation.
 type Options struct {
-	Batch   int // training: images of each task; inference: images
+	Batch   int // training: images of each task; inference, or training with Common: images
 	Threads int // OpenMP threads; results are equal bit for bit only at equal numbers
 	Fold    Fold
+	// Common trains on one set of images for all tasks, as inference has it: the trunk runs once.
+	Common bool
 	// ImageGradient also computes the gradient with respect to the images.
 	ImageGradient bool
 }
@@ -89,7 +92,8 @@ func (p *Plan) Embeddings(task int) []float32 {
 	return p.of(task, p.raw.Floats())
 }
 
-// Diff is the gradient of the loss with respect to Embeddings(task), to be filled before Backward.
+// Diff is the gradient of the loss with respect to Embeddings(task), to be filled before Backward. Where
+// tasks share their embeddings they share their Diff, too.
 func (p *Plan) Diff(task int) []float32 {
 	if p.unit != nil {
 		return p.of(task, p.unitDiff)

@@ -61,7 +61,7 @@ func (c *compiler) reluBackward(s *step, k *dnnl.Kernel) error {
 	var dx *grad
 	if g := s.out.grad; g.exclusive() && dy == g.mem {
 		dx = g.share()
-	} else if dx, err = c.newGrad(s.in[0], dy.Desc); err != nil {
+	} else if dx, err = c.newGrad(s.in[0].rows, dy.Desc); err != nil {
 		return err
 	}
 	if err := c.backward.Append(k, dnnl.Args{dnnl.Dst: s.out.mem, dnnl.DiffDst: dy, dnnl.DiffSrc: dx.mem}); err != nil {
@@ -140,7 +140,7 @@ func (c *compiler) flatten(s *step) (func() error, error) {
 		g := s.out.grad
 		dx := g
 		if !g.mem.IsPlain() {
-			if dx, err = c.newGrad(s.out, g.mem.Plain()); err != nil {
+			if dx, err = c.newGrad(s.out.rows, g.mem.Plain()); err != nil {
 				return err
 			}
 			if err := c.reorder(c.backward, g.mem, dx.mem); err != nil {
@@ -190,7 +190,7 @@ func (c *compiler) poolingBackward(s *step, kind dnnl.Pooling, w dnnl.Window, fo
 	if err != nil {
 		return err
 	}
-	dx, err := c.newGrad(x, k.Desc(dnnl.DiffSrc))
+	dx, err := c.newGrad(x.rows, k.Desc(dnnl.DiffSrc))
 	if err != nil {
 		return err
 	}
