@@ -72,6 +72,9 @@ type Limits struct {
 	Pixels jobfile.Quantity `yaml:"pixels"` // of one image
 	Bytes  jobfile.Quantity `yaml:"bytes"`  // of one encoded image
 	Scans  int              `yaml:"scans"`  // of one progressive JPEG
+	// Seconds bounds one image: the processor time that decoding it takes, and how long the store may
+	// say nothing while it is read, stages.Silences times.
+	Seconds float64 `yaml:"seconds"`
 }
 
 // Memory bounds what grows with the size of images and of the gallery.
@@ -91,7 +94,7 @@ func Defaults() Config {
 	return Config{
 		Gallery:   Gallery{Key: "key"},
 		ShardSize: 16384,
-		Limits:    Limits{Reject: 0.01, Pixels: 64e6, Bytes: 64 << 20, Scans: 100},
+		Limits:    Limits{Reject: 0.01, Pixels: 64e6, Bytes: 64 << 20, Scans: 100, Seconds: 30},
 		Engine:    "onnxruntime",
 		Format:    "parquet",
 		Batch:     8,
@@ -113,6 +116,7 @@ func (c *Config) Validate() []jobfile.Problem {
 	v.within("limits.pixels", float64(c.Limits.Pixels), 1, 1<<31, "64M")
 	v.within("limits.bytes", float64(c.Limits.Bytes), 1, 1<<31, "64MiB")
 	v.within("limits.scans", float64(c.Limits.Scans), 1, 1000, "100")
+	v.within("limits.seconds", c.Limits.Seconds, 0.01, 86400, "30")
 	v.within("shard_size", float64(c.ShardSize), 1, 1<<20, "16384")
 	v.within("batch", float64(c.Batch), 1, 1024, "8")
 	v.within("cores", float64(c.Cores), 1, 4096, "leave it out for all")

@@ -170,8 +170,11 @@ func (j *job) openStores(ctx context.Context) (err error) {
 }
 
 func (c *Config) imageLimits() imaging.Limits {
-	return imaging.Limits{Bytes: int64(c.Limits.Bytes), Pixels: int64(c.Limits.Pixels), Scans: c.Limits.Scans}
+	return imaging.Limits{Bytes: int64(c.Limits.Bytes), Pixels: int64(c.Limits.Pixels), Scans: c.Limits.Scans, Time: c.patience()}
 }
+
+// patience is the time that one image may take.
+func (c *Config) patience() time.Duration { return time.Duration(c.Limits.Seconds * float64(time.Second)) }
 
 func (g Gallery) address() string {
 	if g.Manifest != "" {

@@ -15,6 +15,7 @@ limits:
   pixels: 64M                      # of one image
   bytes: 64MiB                     # of one encoded image
   scans: 100                       # of one progressive JPEG
+  seconds: 30                      # of one image: to decode it, and of silence while it is read
 engine: onnxruntime                # or onnx-go, in a build with that tag
 format: parquet                    # or arrow: Arrow IPC files beside the Parquet ones
 batch: 8                           # images a run of the model

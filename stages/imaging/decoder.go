@@ -3,6 +3,8 @@ package imaging
 import (
 	"errors"
 	"fmt"
+	"runtime"
+	"time"
 
 	"github.com/facet-search/facet/pipeline"
 )
@@ -13,12 +15,15 @@ type Limits struct {
 	Bytes  int64 // of the file
 	Pixels int64 // width × height
 	Scans  int   // of a progressive JPEG; each costs a pass over all coefficients
+	// Time is what decoding may take of a processor: other work on the machine does not count, so that
+	// a busy night rejects what an idle one does.
+	Time time.Duration
 }
 
 // DefaultLimits are generous for a photo and keep the worst image, while it is decoded, within some
 // hundred megabytes: up to 8 bytes a pixel for a progressive JPEG, 8 for a WebP, 4 for an interlaced PNG, 3
 // for a GIF, and 3 more where EXIF turns it by 90°. Other JPEGs and PNGs take a few rows.
-var DefaultLimits = Limits{Bytes: 64 << 20, Pixels: 64_000_000, Scans: 100}
+var DefaultLimits = Limits{Bytes: 64 << 20, Pixels: 64_000_000, Scans: 100, Time: 30 * time.Second}
 
 // maxSide is the largest width or height, whatever Limits say: no JPEG, WebP or GIF can have a larger
 // one, and it bounds the resampler's tables.
@@ -51,6 +56,8 @@ type Decoder struct {
 	filter  filter
 	x, y    axis
 	scratch []byte
+	// deadline of the image at hand, in the processor time of the thread that decodes it.
+	deadline time.Duration
 }
 
 // maxScratch is the size above which scratch memory is given back after the image that needed it.
@@ -61,7 +68,7 @@ func NewDecoder(p pipeline.Preprocess, l Limits, o Options) (*Decoder, error) {
 	if err := p.Validate(); err != nil {
 		return nil, fmt.Errorf("decoder: %w", err)
 	}
-	if l.Bytes < 0 || l.Pixels < 0 || l.Scans < 0 {
+	if l.Bytes < 0 || l.Pixels < 0 || l.Scans < 0 || l.Time < 0 {
 		return nil, fmt.Errorf("decoder: negative limits %+v", l)
 	}
 	if o.Kernel < KernelAuto || o.Kernel > KernelGo {
@@ -88,6 +95,9 @@ func (l Limits) withDefaults() Limits {
 	}
 	if l.Scans == 0 {
 		l.Scans = DefaultLimits.Scans
+	}
+	if l.Time == 0 {
+		l.Time = DefaultLimits.Time
 	}
 	return l
 }
@@ -130,8 +140,11 @@ func (l Limits) admit(h header) error {
 	return nil
 }
 
-// pixels decodes, orients, resizes, places.
+// pixels decodes, orients, resizes, places, all within the time limit.
 func (d *Decoder) pixels(h header, data, dst []byte) error {
+	runtime.LockOSThread() // its clock is the one that counts
+	defer runtime.UnlockOSThread()
+	d.deadline = threadTime() + d.limits.Time
 	if d.pre.Orientation == "ignore" {
 		h.Orientation = 1
 	}
@@ -160,7 +173,7 @@ func (d *Decoder) run(j job, frame *gifFrame, data []byte) error {
 	if frame != nil {
 		data = d.borrow(j.width * j.height * 3)
 		defer d.giveBack()
-		if err := frame.draw(data, j.width, d.pre.Background); err != nil {
+		if err := frame.draw(data, j.width, d.pre.Background, d.late); err != nil {
 			return err
 		}
 	}
@@ -174,6 +187,9 @@ func (d *Decoder) run(j job, frame *gifFrame, data []byte) error {
 	resample(j.dst, j.stride, whole, &d.x, &d.y)
 	return nil
 }
+
+// late reports that the image at hand has had its time.
+func (d *Decoder) late() bool { return threadTime() > d.deadline }
 
 // dctScale is in how many eighths of its size a JPEG is decoded.
 func (d *Decoder) dctScale(f Format, g geometry, w, h int) int {

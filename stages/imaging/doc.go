@@ -32,4 +32,7 @@
 // image or nothing: all that a decoder had to guess ends in a *pipeline.Reject. A JPEG may lack its end
 // marker if all its coefficients are there, and a GIF its trailer; a PNG must end in IEND and every
 // checksum must be right, a WebP must be as long as it says.
+//
+// Every decoder looks at the clock between rows, passes or portions of the data, and stops once its
+// thread has spent Limits.Time on the image. No limit can be switched off by what an image says.
 package imaging

@@ -160,9 +160,13 @@ func (w *gifWalk) image() error {
 	return nil
 }
 
+// gifRows is after how many rows the clock is looked at.
+const gifRows = 16
+
 // draw paints the frame on a canvas of width×height RGB pixels. Transparent pixels are background; so
-// is what the frame leaves free, or colour 0 if nothing is transparent, as in Pillow.
-func (f *gifFrame) draw(canvas []byte, width int, background [3]byte) error {
+// is what the frame leaves free, or colour 0 if nothing is transparent, as in Pillow. late is asked now
+// and then whether to give up.
+func (f *gifFrame) draw(canvas []byte, width int, background [3]byte, late func() bool) error {
 	colors := f.palette
 	free := colors[0]
 	if f.transparent >= 0 {
@@ -175,6 +179,9 @@ func (f *gifFrame) draw(canvas []byte, width int, background [3]byte) error {
 	defer pixels.Close()
 	line := make([]byte, f.width)
 	for i := range f.height {
+		if i%gifRows == 0 && late() {
+			return reject(pipeline.TimedOut, "over the time limit")
+		}
 		if _, err := io.ReadFull(pixels, line); err != nil {
 			return gifReject(err)
 		}

@@ -18,7 +18,7 @@ typedef struct {
   jmp_buf fail;
   facet_status status;
   char *message;
-  const facet_rows *rows;
+  facet_rows *rows;
   int dry; // the data ended before the image did
 } reader;
 
@@ -62,6 +62,8 @@ static void no_output(j_common_ptr j) { (void)j; }
 
 static void on_progress(j_common_ptr j) {
   reader *d = (reader *)j;
+  // Called for every row of blocks, of every scan.
+  if (facet_late(d->rows, (size_t)d->j.image_width * DCTSIZE)) stop(d, FACET_TIMED_OUT);
   if (d->j.input_scan_number <= d->rows->job->max_scans) return;
   snprintf(d->message, FACET_MESSAGE, "more than %d scans", d->rows->job->max_scans);
   stop(d, FACET_TOO_LARGE);

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"time"
 	"unsafe"
 
 	"github.com/facet-search/facet/pipeline"
@@ -36,7 +37,11 @@ var reasons = map[C.facet_status]pipeline.Reason{
 	C.FACET_TOO_LARGE:   pipeline.TooLarge,
 	C.FACET_UNSUPPORTED: pipeline.Unsupported,
 	C.FACET_EMPTY:       pipeline.Empty,
+	C.FACET_TIMED_OUT:   pipeline.TimedOut,
 }
+
+// threadTime is how long the calling thread has run on a processor.
+func threadTime() time.Duration { return time.Duration(C.facet_thread_time()) }
 
 func hasAVX2() bool { return C.facet_has_avx2() != 0 }
 
@@ -48,7 +53,7 @@ func (j job) native(data, frame []byte) error {
 	c := C.facet_job{
 		format: nativeFormats[j.format], kernel: C.FACET_PORTABLE,
 		width: C.int(j.width), height: C.int(j.height), orientation: C.int(j.orientation),
-		scale: C.int(j.scale), max_scans: C.int(d.limits.Scans),
+		scale: C.int(j.scale), max_scans: C.int(d.limits.Scans), deadline: C.int64_t(d.deadline),
 		x: d.x.native(&pins), y: d.y.native(&pins),
 		dst: pinned[C.uint8_t](&pins, j.dst), stride: C.size_t(j.stride),
 		frame: pinned[C.uint8_t](&pins, frame),

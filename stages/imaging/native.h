@@ -14,6 +14,7 @@ typedef enum {
   FACET_TOO_LARGE,
   FACET_UNSUPPORTED,
   FACET_EMPTY,
+  FACET_TIMED_OUT,
   FACET_NO_MEMORY,
   FACET_INTERNAL,
 } facet_status;
@@ -40,6 +41,7 @@ typedef struct {
   int orientation;       // EXIF, 1…8
   int scale;             // JPEG: decode at scale/8 of the size
   int max_scans;         // JPEG
+  int64_t deadline;      // of this thread's processor time, in nanoseconds
   uint8_t background[3]; // RGB that transparency is flattened on
   facet_axis x, y;       // of the oriented image
   uint8_t *dst;          // y.out rows of x.out RGB pixels, stride bytes apart
@@ -53,6 +55,8 @@ facet_status facet_decode(const facet_job *job, const uint8_t *data, size_t leng
                           char message[FACET_MESSAGE]);
 
 int facet_has_avx2(void);
+
+int64_t facet_thread_time(void); // this thread's processor time in nanoseconds
 
 // ---- between the native files ----
 
@@ -80,6 +84,8 @@ typedef struct {
   size_t stage_stride, ring_stride;
   int ring_rows;
   int next; // the output row to be written next
+  size_t work; // pixels since the clock was last looked at
+  int late;    // the deadline has passed
   const uint8_t **taps;
   facet_horizontal *horizontal;
   facet_vertical *vertical;
@@ -90,6 +96,10 @@ uint8_t *facet_rows_next(facet_rows *r); // where the next row of width×3 bytes
 void facet_rows_done(facet_rows *r);     // it is there
 facet_status facet_rows_finish(facet_rows *r);
 void facet_rows_free(facet_rows *r);
+
+// facet_late is told of work by the pixel and says whether the deadline has passed. It looks at the
+// clock once every millisecond or so, and so may be called for every row.
+int facet_late(facet_rows *r, size_t pixels);
 
 // facet_flatten puts n RGBA pixels on an RGB background, rounded to nearest.
 void facet_flatten(uint8_t *rgb, const uint8_t *rgba, size_t n, const uint8_t background[3]);

@@ -11,6 +11,7 @@ typedef struct {
   const uint8_t *data;
   size_t length, at;
   size_t left; // bytes of the current chunk still to be handed out
+  facet_rows *rows;
 } chunks;
 
 static uint32_t big_endian(const uint8_t *p) {
@@ -34,9 +35,12 @@ static int next_chunk(chunks *c) {
   return 0;
 }
 
+// read_chunks is also where an interlaced image, decoded in one call, can be stopped: a byte read takes
+// as long as some pixels, and unpacks to a thousand bytes at most.
 static int read_chunks(spng_ctx *ctx, void *user, void *to, size_t n) {
   (void)ctx;
   chunks *c = user;
+  if (facet_late(c->rows, n * 16)) return SPNG_IO_ERROR;
   for (uint8_t *out = to; n > 0;) {
     if (c->left == 0 && !next_chunk(c)) return SPNG_IO_EOF;
     size_t some = n < c->left ? n : c->left;
@@ -75,6 +79,7 @@ static int by_row(spng_ctx *ctx, facet_rows *r, int format, int alpha) {
   if (!row) return SPNG_EMEM;
   int err = spng_decode_image(ctx, NULL, 0, format, SPNG_DECODE_TRNS | SPNG_DECODE_PROGRESSIVE);
   for (int y = 0; y < r->job->height && !err; y++) {
+    if (facet_late(r, (size_t)r->job->width)) break;
     err = spng_decode_row(ctx, row, size);
     if (err == SPNG_EOI && y == r->job->height - 1) err = 0; // said of the last row, which is there
     if (!err) put(r, row, alpha);
@@ -89,7 +94,8 @@ static int whole(spng_ctx *ctx, facet_rows *r, int format, int alpha) {
   uint8_t *image = malloc(size);
   if (!image) return SPNG_EMEM;
   int err = spng_decode_image(ctx, image, size, format, SPNG_DECODE_TRNS);
-  for (int y = 0; y < r->job->height && !err; y++) put(r, image + (size_t)y * row, alpha);
+  for (int y = 0; y < r->job->height && !err && !facet_late(r, (size_t)r->job->width); y++)
+    put(r, image + (size_t)y * row, alpha);
   free(image);
   return err;
 }
@@ -113,7 +119,7 @@ facet_status facet_png(facet_rows *r, const uint8_t *data, size_t length, char *
   enum { SIGNATURE = 8 };
   spng_ctx *ctx = spng_ctx_new(0);
   if (!ctx) return facet_fail(message, FACET_NO_MEMORY, "out of memory for libspng");
-  chunks c = {.data = data, .length = length, .left = SIGNATURE}; // the signature is handed out first
+  chunks c = {.data = data, .length = length, .left = SIGNATURE, .rows = r}; // the signature is handed out first
   int err = decode(ctx, r, &c);
   spng_ctx_free(ctx);
   return err ? facet_fail(message, classify(err), spng_strerror(err)) : FACET_OK;

@@ -5,8 +5,11 @@ import (
 	"compress/zlib"
 	"encoding/binary"
 	"hash/crc32"
+	"image"
+	"image/jpeg"
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	"github.com/facet-search/facet/pipeline"
 )
@@ -282,5 +285,49 @@ func TestScratchIsGivenBack(t *testing.T) {
 	}
 	if _, err := d.Decode(gif, dst); err != nil || d.scratch == nil {
 		t.Errorf("a small image's scratch was dropped (%v)", err)
+	}
+}
+
+// timed are pictures whose decoding takes long enough for the clock to be looked at.
+func timed(t *testing.T) map[string][]byte {
+	t.Helper()
+	png, gif := fixture(t, "gray1.png"), fixture(t, "plain.gif")
+	var large bytes.Buffer
+	if err := jpeg.Encode(&large, image.NewGray(image.Rect(0, 0, 2000, 2000)), nil); err != nil {
+		t.Fatal(err)
+	}
+	return map[string][]byte{
+		"a JPEG":            large.Bytes(),
+		"a PNG":             flat(png, 2000),
+		"an interlaced PNG": flat(patched(png, 28, 1), 2000),
+		"a GIF":             patched(gif, 6, 0xD0, 0x07, 0xD0, 0x07),
+	}
+}
+
+// flat gives a PNG of one bit a pixel another size and no content.
+func flat(png []byte, side int) []byte {
+	head := bytes.Clone(png[:33])
+	binary.BigEndian.PutUint32(head[16:], uint32(side))
+	binary.BigEndian.PutUint32(head[20:], uint32(side))
+	var z bytes.Buffer
+	w := zlib.NewWriter(&z)
+	_, _ = w.Write(make([]byte, side*(side/8+16))) // a buffer takes everything
+	_ = w.Close()
+	return append(withChunk(sealed(head), "IDAT", z.Bytes()), png[len(png)-12:]...)
+}
+
+// An image that has had its time is rejected, and the decoder stops amid it; the same one is decoded
+// where there is time.
+func TestTimeLimit(t *testing.T) {
+	for name, data := range timed(t) {
+		for limit, want := range map[time.Duration]pipeline.Reason{1: pipeline.TimedOut, 0: ""} {
+			d, err := NewDecoder(small(), Limits{Time: limit}, Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := d.Decode(data, make([]byte, d.OutputBytes())); reasonOf(t, err) != want {
+				t.Errorf("%s within %v: %v, want %q", name, limit, err, want)
+			}
+		}
 	}
 }

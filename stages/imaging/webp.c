@@ -24,8 +24,22 @@ static facet_status status_of(VP8StatusCode code, char *message) {
   }
 }
 
+// feed hands the data to an incremental decoder in portions, so that it can be stopped between two. They
+// grow, since a lossless picture's headers are parsed anew until all of them are there.
+static VP8StatusCode feed(facet_rows *r, WebPIDecoder *decoder, const uint8_t *data, size_t length) {
+  enum { PORTION = 4096 };
+  VP8StatusCode code = VP8_STATUS_SUSPENDED;
+  for (size_t at = 0; at < length && code == VP8_STATUS_SUSPENDED;) {
+    size_t portion = at / 4 > PORTION ? at / 4 : PORTION;
+    at = portion < length - at ? at + portion : length;
+    if (facet_late(r, portion * 16)) return VP8_STATUS_USER_ABORT;
+    code = WebPIUpdate(decoder, data, at);
+  }
+  return code;
+}
+
 // read_picture decodes a still image; p->pixels is the caller's to free.
-static facet_status read_picture(picture *p, const uint8_t *data, size_t length, char *message) {
+static facet_status read_picture(facet_rows *r, picture *p, const uint8_t *data, size_t length, char *message) {
   WebPDecoderConfig config;
   if (!WebPInitDecoderConfig(&config)) return facet_fail(message, FACET_INTERNAL, "libwebp of another version");
   VP8StatusCode code = WebPGetFeatures(data, length, &config.input);
@@ -39,7 +53,10 @@ static facet_status read_picture(picture *p, const uint8_t *data, size_t length,
   config.output.colorspace = p->alpha ? MODE_RGBA : MODE_RGB;
   config.output.is_external_memory = 1;
   config.output.u.RGBA = (WebPRGBABuffer){.rgba = p->pixels, .stride = (int)stride, .size = size};
-  code = WebPDecode(data, length, &config);
+  WebPIDecoder *decoder = WebPIDecode(NULL, 0, &config);
+  if (!decoder) return facet_fail(message, FACET_NO_MEMORY, "out of memory for libwebp");
+  code = feed(r, decoder, data, length);
+  WebPIDelete(decoder);
   WebPFreeDecBuffer(&config.output);
   return status_of(code, message);
 }
@@ -76,7 +93,7 @@ static facet_status first_frame(facet_rows *r, WebPDemuxer *demux, char *message
   else if (p.x > r->job->width - p.width || p.y > r->job->height - p.height)
     status = facet_fail(message, FACET_UNREADABLE, "a frame beyond the canvas");
   else
-    status = read_picture(&p, frame.fragment.bytes, frame.fragment.size, message);
+    status = read_picture(r, &p, frame.fragment.bytes, frame.fragment.size, message);
   if (status == FACET_OK) put(r, &p);
   free(p.pixels);
   WebPDemuxReleaseIterator(&frame);
@@ -103,7 +120,7 @@ facet_status facet_webp(facet_rows *r, const uint8_t *data, size_t length, char 
   if (code != VP8_STATUS_OK) return status_of(code, message);
   if (features.has_animation) return animation(r, data, length, message);
   picture p = {.width = r->job->width, .height = r->job->height};
-  facet_status status = read_picture(&p, data, length, message);
+  facet_status status = read_picture(r, &p, data, length, message);
   if (status == FACET_OK) put(r, &p);
   free(p.pixels);
   return status;
