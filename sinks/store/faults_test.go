@@ -209,3 +209,19 @@ func TestFaultsLeaveOneWinner(t *testing.T) {
 		}
 	}
 }
+
+// An answer that says no and breaks off while it says why is asked for again, until it is whole.
+func TestFaultsInRefusals(t *testing.T) {
+	server := storetest.VersityGW(t)
+	s := open(t, "s3://"+server.Bucket+"/refusals/")
+	if err := put(t.Context(), s, "k", "first", store.IfAbsent()); err != nil {
+		t.Fatal(err)
+	}
+	storetest.NewFaulty(t, server, 0.4, storetest.Truncated, storetest.Shortened, storetest.Emptied)
+	s = open(t, "s3://"+server.Bucket+"/refusals/")
+	for range 40 {
+		if err := put(t.Context(), s, "k", "second", store.IfAbsent()); !errors.Is(err, store.ErrPrecondition) {
+			t.Errorf("what is there already: %v", err)
+		}
+	}
+}

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"encoding/xml"
 	"errors"
 	"fmt"
 	"io"
@@ -110,12 +111,13 @@ var errEmptyAnswer = errors.New("the server's answer is empty")
 // retryable adds answers that broke off to what the SDK tries again.
 func retryable(err error) aws.Ternary {
 	var cut *smithy.DeserializationError
+	var cutXML *xml.SyntaxError // of an error's own description, which no DeserializationError wraps
 	var api smithy.APIError
 	switch {
 	case errors.As(err, &api):
 		// Writers got in each other's way, and none of them may have won.
 		return aws.BoolTernary(api.ErrorCode() == "ConditionalRequestConflict")
-	case errors.As(err, &cut), errors.Is(err, errEmptyAnswer), errors.Is(err, io.ErrUnexpectedEOF):
+	case errors.As(err, &cut), errors.As(err, &cutXML), errors.Is(err, errEmptyAnswer), errors.Is(err, io.ErrUnexpectedEOF):
 		return aws.TrueTernary
 	}
 	return aws.UnknownTernary
