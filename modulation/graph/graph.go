@@ -250,3 +250,21 @@ func (g *Graph) ancestors(tensor string) []int {
 	}
 	return list
 }
+
+// Order are the nodes in an order in which they can run.
+func (g *Graph) Order() []*onnx.NodeProto {
+	list := make([]*onnx.NodeProto, len(g.order))
+	for k, i := range g.order {
+		list[k] = g.nodes[i]
+	}
+	return list
+}
+
+// Producer is the node that yields a tensor, seen through Identity nodes; nil for inputs and constants.
+func (g *Graph) Producer(tensor string) *onnx.NodeProto {
+	p, made := g.producer[g.origin(tensor)]
+	if !made || g.Constant(tensor) != nil {
+		return nil
+	}
+	return g.nodes[p.node]
+}

@@ -186,3 +186,7 @@ func TestExportRefuses(t *testing.T) {
 		}
 	}
 }
+
+func modulationTasks(name string, dim int) []pipeline.Task {
+	return []pipeline.Task{{Name: name, Output: name, Dim: dim, Metric: pipeline.L2}}
+}
