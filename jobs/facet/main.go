@@ -45,7 +45,7 @@ func root() *cobra.Command {
 	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return fmt.Errorf("%w: %w; see `%s --help`", errUsage, err, c.CommandPath())
 	})
-	c.AddCommand(indexCommand(), searchCommand(), verifyCommand(), modelCommand())
+	c.AddCommand(indexCommand(), searchCommand(), verifyCommand(), modelCommand(), evaluateCommand())
 	return c
 }
 

@@ -52,7 +52,7 @@ func (f *File) describe(err error) error {
 	hint := ""
 	var unknown *yaml.UnknownFieldError
 	if errors.As(err, &unknown) {
-		hint = "; `facet index --help` lists the keys"
+		hint = "; `facet COMMAND --help` lists the keys"
 	}
 	return fmt.Errorf("%w: %s:%d:%d: %s%s", ErrConfig, f.name, at.Line, at.Column, ye.GetMessage(), hint)
 }
