@@ -111,7 +111,7 @@ type Manifest struct {
 
 // Check is one figure that a snapshot was held against before it was published.
 type Check struct {
-	Name  string  `json:"name"`           // "ledger", "recall", "neighbours", "centroid", "norm", "rejected", "deleted"
+	Name  string  `json:"name"`           // "ledger", "recall", "neighbours", "centroid", "norm", "spread", "rejected", "deleted", "parent"
 	Task  string  `json:"task,omitempty"` // "" where it is about all
 	Value float64 `json:"value"`
 	Limit float64 `json:"limit"`

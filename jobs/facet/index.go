@@ -57,11 +57,11 @@ Flags override the job file.`,
 		p := progress.New(os.Stderr, asJSON)
 		defer p.Close()
 		r, err := index.Run(c.Context(), config, p)
-		if err != nil {
+		if r == nil {
 			return err
 		}
 		p.Close()
-		return report(r, config.Output, asJSON)
+		return errors.Join(report(r, config.Output, err, asJSON), err)
 	}
 	return c
 }
@@ -105,6 +105,7 @@ func overrides(f *pflag.FlagSet) *indexFlags {
 	f.StringToStringVar(&o.index, "index", nil, "index types, as task=FACTORY,… or default=FACTORY")
 	f.IntVar(&c.ShardSize, "shard-size", c.ShardSize, "images a shard at most")
 	f.Float64Var(&c.Limits.Reject, "reject", c.Limits.Reject, "share of images that may be rejected")
+	f.Float64Var(&c.Gate.Deleted, "deleted", c.Gate.Deleted, "share of last night's images that may be gone")
 	f.StringVar(&c.Engine, "engine", c.Engine, "onnxruntime or onnx-go")
 	f.StringVar(&c.Format, "format", c.Format, "parquet, or arrow for Arrow IPC beside it")
 	f.IntVar(&c.Batch, "batch", c.Batch, "images a run of the model")
@@ -124,6 +125,7 @@ func (o *indexFlags) apply(f *pflag.FlagSet, c *index.Config) {
 		"tasks":      func() { c.Tasks = given.Tasks },
 		"shard-size": func() { c.ShardSize = given.ShardSize },
 		"reject":     func() { c.Limits.Reject = given.Limits.Reject },
+		"deleted":    func() { c.Gate.Deleted = given.Gate.Deleted },
 		"engine":     func() { c.Engine = given.Engine },
 		"format":     func() { c.Format = given.Format },
 		"batch":      func() { c.Batch = given.Batch },
@@ -146,13 +148,17 @@ func (o *indexFlags) apply(f *pflag.FlagSet, c *index.Config) {
 	})
 }
 
-// report prints what the night came to.
-func report(r *index.Result, output string, asJSON bool) error {
+// report prints what the night came to; refused is the gate's word, or nil.
+func report(r *index.Result, output string, refused error, asJSON bool) error {
 	if asJSON {
 		return json.NewEncoder(os.Stdout).Encode(r)
 	}
 	l := r.Ledger
-	fmt.Printf("published snapshot %s to %s\n", r.Snapshot, output)
+	if refused == nil {
+		fmt.Printf("published snapshot %s to %s\n", r.Snapshot, output)
+	} else {
+		fmt.Printf("refused snapshot %s in %s\n", r.Snapshot, output)
+	}
 	fmt.Printf("%d images listed = %d embedded + %d quarantined", l.Listed, l.Embedded, l.Quarantined)
 	for _, reason := range slices.Sorted(keys(l.Reasons)) {
 		fmt.Printf("; %d %s", l.Reasons[reason], reason)

@@ -28,6 +28,7 @@ type Config struct {
 	Fetch     int               `yaml:"fetch"`   // objects read at a time
 	Memory    Memory            `yaml:"memory"`  //
 	Recall    Recall            `yaml:"recall"`  //
+	Gate      Gate              `yaml:"gate"`    //
 	Scratch   string            `yaml:"scratch"` // local folder for files on their way; "": the system's
 }
 
@@ -89,6 +90,16 @@ type Recall struct {
 	Target  float64 `yaml:"target"`  // recall@10 that search parameters are raised for
 }
 
+// Gate is what a snapshot is held against before it becomes the current one.
+type Gate struct {
+	Recall     float64 `yaml:"recall"`     // least recall@10 of each index on its held-out queries
+	Neighbours float64 `yaml:"neighbours"` // least share of their 10 neighbours that unchanged images keep
+	Centroid   float64 `yaml:"centroid"`   // farthest that a task's mean vector may move, in lengths of a vector
+	Norm       float64 `yaml:"norm"`       // largest relative change of the vectors' mean length
+	Deleted    float64 `yaml:"deleted"`    // largest share of last night's images that may be gone
+	Queries    int     `yaml:"queries"`    // unchanged images that are searched for in both nights' indexes
+}
+
 // Defaults is the configuration before the job file and the flags.
 func Defaults() Config {
 	return Config{
@@ -102,6 +113,7 @@ func Defaults() Config {
 		Fetch:     16,
 		Memory:    Memory{InFlight: 256 << 20, Index: 8 << 30},
 		Recall:    Recall{Queries: 500, Target: 0.95},
+		Gate:      Gate{Recall: 0.8, Neighbours: 0.5, Centroid: 0.2, Norm: 0.1, Deleted: 0.2, Queries: 200},
 	}
 }
 
@@ -123,6 +135,7 @@ func (c *Config) Validate() []jobfile.Problem {
 	v.within("fetch", float64(c.Fetch), 1, 4096, "16")
 	v.within("recall.queries", float64(c.Recall.Queries), 1, 100000, "500")
 	v.within("recall.target", c.Recall.Target, 0, 1, "0.95")
+	c.Gate.validate(&v)
 	v.within("memory.in_flight", float64(c.Memory.InFlight), 1, math.MaxInt64, "256MiB")
 	v.within("memory.index", float64(c.Memory.Index), 1, math.MaxInt64, "8GiB")
 	v.oneOf("engine", c.Engine, "onnxruntime", "onnx-go")
@@ -138,6 +151,15 @@ func (c *Config) Validate() []jobfile.Problem {
 		}
 	}
 	return v
+}
+
+func (g Gate) validate(v *validation) {
+	v.within("gate.recall", g.Recall, 0, 1, "0.8; 0 lets any pass")
+	v.within("gate.neighbours", g.Neighbours, 0, 1, "0.5; 0 lets any pass")
+	v.within("gate.centroid", g.Centroid, 0, 2, "0.2; 2 lets any pass")
+	v.within("gate.norm", g.Norm, 0, math.MaxFloat64, "0.1: a tenth")
+	v.within("gate.deleted", g.Deleted, 0, 1, "0.2: a fifth; 1 lets any pass")
+	v.within("gate.queries", float64(g.Queries), 1, 10000, "200")
 }
 
 type validation []jobfile.Problem

@@ -27,5 +27,12 @@ memory:
 recall:
   queries: 500                     # vectors held out to measure each index with
   target: 0.95                     # recall@10 that search parameters are raised for
+gate:                              # what a snapshot must pass before it becomes the current one; see README, The gate
+  recall: 0.8                      # least recall@10 of each index
+  neighbours: 0.5                  # least share of their 10 neighbours that unchanged images keep
+  centroid: 0.2                    # farthest a task's mean vector may move, in lengths of a vector
+  norm: 0.1                        # largest relative change of the vectors' mean length
+  deleted: 0.2                     # largest share of last night's images that may be gone
+  queries: 200                     # unchanged images that are searched for in both nights' indexes
 #scratch: /var/tmp                 # default: the system's folder for temporary files
 `

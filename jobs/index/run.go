@@ -4,6 +4,7 @@ package index
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -12,6 +13,7 @@ import (
 	"github.com/facet-search/facet/jobs/progress"
 	"github.com/facet-search/facet/pipeline"
 	"github.com/facet-search/facet/sinks"
+	"github.com/facet-search/facet/sinks/gate"
 	"github.com/facet-search/facet/stages"
 )
 
@@ -23,10 +25,12 @@ type Result struct {
 	Seconds         float64            `json:"seconds"`
 	ImagesPerSecond float64            `json:"images_per_second"`
 	Phases          map[string]float64 `json:"phase_seconds"`
+	Gate            []sinks.Check      `json:"gate"`
 }
 
 // Run runs the job. On an error nothing is published: objects that were written already are named by
-// nothing, and CURRENT is where it was.
+// nothing, and CURRENT is where it was. With a gate.ErrRefused comes the result, if there is a snapshot:
+// it is complete, and its manifest says why it is not the current one.
 func Run(ctx context.Context, c Config, p *progress.Progress) (*Result, error) {
 	begun := time.Now()
 	j, err := open(ctx, c, p)
@@ -34,12 +38,15 @@ func Run(ctx context.Context, c Config, p *progress.Progress) (*Result, error) {
 		return nil, err
 	}
 	defer j.close()
-	for _, step := range []func(context.Context) error{j.list, j.embed, j.index, j.publish} {
+	for _, step := range []func(context.Context) error{j.list, j.embed, j.index, j.storeModel, j.check} {
 		if err := step(ctx); err != nil {
 			return nil, err
 		}
 	}
-	return j.result(time.Since(begun)), nil
+	if err = j.publish(ctx); err != nil && !errors.Is(err, gate.ErrRefused) {
+		return nil, err
+	}
+	return j.result(time.Since(begun)), err
 }
 
 // list drains the gallery's listing onto local disk.
@@ -55,10 +62,7 @@ func (j *job) list(ctx context.Context) (err error) {
 	}
 	j.progress.Add(progress.Count{Items: j.listing.Count() - last})
 	j.finish("list")
-	if j.listing.Count() == 0 {
-		return fmt.Errorf("%w: %s", ErrEmpty, j.config.Gallery.address())
-	}
-	return nil
+	return j.checkListing()
 }
 
 // embed is the flow from refs to stored shards.
@@ -182,17 +186,20 @@ func (c *Config) factory(task string) string {
 	return "auto"
 }
 
-// publish makes the snapshot the current one.
+// publish writes the manifest, which makes the snapshot complete, and then makes it the current one
+// unless the gate refuses it.
 func (j *job) publish(ctx context.Context) error {
 	j.progress.Start("publish", 1)
-	model, err := sinks.StoreModel(ctx, j.output, j.modelFile)
+	m := j.manifest
+	m.Created = time.Now().UTC().Truncate(time.Second)
+	current, err := sinks.WriteManifest(ctx, j.output, m)
 	if err != nil {
 		return err
 	}
-	j.manifest.Model.Path = model.Path
-	j.manifest.Files = append(j.manifest.Files, model)
-	j.manifest.Created = time.Now().UTC().Truncate(time.Second)
-	if err := sinks.Publish(ctx, j.output, j.manifest, j.previous); err != nil {
+	if err := gate.Verdict(m.Gate); err != nil {
+		return fmt.Errorf("snapshot %s is %w; to publish it all the same: facet publish --accept %s", m.Snapshot, err, m.Snapshot)
+	}
+	if _, err := j.pointer().Move(ctx, j.output, current); err != nil {
 		return err
 	}
 	j.progress.Add(progress.Count{Items: 1})
@@ -200,11 +207,30 @@ func (j *job) publish(ctx context.Context) error {
 	return nil
 }
 
+// storeModel puts the model beside the files it made.
+func (j *job) storeModel(ctx context.Context) error {
+	model, err := sinks.StoreModel(ctx, j.output, j.modelFile)
+	if err != nil {
+		return err
+	}
+	j.manifest.Model.Path = model.Path
+	j.manifest.Files = append(j.manifest.Files, model)
+	return nil
+}
+
+// pointer is CURRENT as it was when the night began.
+func (j *job) pointer() sinks.Pointer {
+	if j.previous == nil {
+		return sinks.Pointer{}
+	}
+	return j.previous.Pointer()
+}
+
 func (j *job) finish(phase string) { j.phases[phase] = j.progress.Finish().Seconds() }
 
 func (j *job) result(took time.Duration) *Result {
 	r := &Result{
-		Snapshot: j.manifest.Snapshot, Ledger: j.manifest.Ledger, Recall: map[string]float64{}, Phases: j.phases,
+		Snapshot: j.manifest.Snapshot, Ledger: j.manifest.Ledger, Recall: map[string]float64{}, Phases: j.phases, Gate: j.manifest.Gate,
 		Seconds: took.Seconds(), ImagesPerSecond: float64(j.manifest.Ledger.Listed) / took.Seconds(),
 	}
 	for _, t := range j.manifest.Tasks {
