@@ -14,7 +14,8 @@ import (
 // CurrentPath is the pointer: the one object that changes.
 const CurrentPath = "CURRENT"
 
-// Current is the content of the pointer. Readers need no more than the snapshot.
+// Current is the content of the pointer. Readers need no more than the snapshot, which is "" where a run
+// took over from a dead one before the first was published.
 type Current struct {
 	Snapshot       string `json:"snapshot"`
 	ManifestSHA256 string `json:"manifest_sha256"`
@@ -40,7 +41,8 @@ type Pointer struct {
 	etag string
 }
 
-// ReadPointer reads CURRENT; the error is an ErrNoSnapshot where there is none.
+// ReadPointer reads CURRENT; the error is an ErrNoSnapshot where there is none, with the pointer to be
+// moved when there is one.
 func ReadPointer(ctx context.Context, s store.Store) (Pointer, error) {
 	data, etag, err := readSmall(ctx, s, CurrentPath)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -50,10 +52,33 @@ func ReadPointer(ctx context.Context, s store.Store) (Pointer, error) {
 		return Pointer{}, fmt.Errorf("read %s: %w", CurrentPath, err)
 	}
 	p := Pointer{etag: etag}
-	if err := json.Unmarshal(data, &p.Current); err != nil || p.Snapshot == "" {
+	if err := json.Unmarshal(data, &p.Current); err != nil || p.Snapshot == "" && p.Epoch == 0 {
 		return Pointer{}, fmt.Errorf("%w: %s is no pointer to a snapshot: %q", ErrDamaged, CurrentPath, data)
 	}
+	if p.Snapshot == "" {
+		return p, fmt.Errorf("%w below %s", ErrNoSnapshot, s)
+	}
 	return p, nil
+}
+
+// fenceTries bounds the race with a run that publishes at this moment.
+const fenceTries = 8
+
+// Fence writes the pointer anew with a higher epoch: whoever read it before can move it no more.
+func Fence(ctx context.Context, s store.Store) error {
+	var err error
+	for range fenceTries {
+		var p Pointer
+		if p, err = ReadPointer(ctx, s); err != nil && !errors.Is(err, ErrNoSnapshot) {
+			return err
+		}
+		to := p.Current
+		to.Epoch++
+		if _, err = p.Move(ctx, s, to); !errors.Is(err, store.ErrPrecondition) {
+			return err
+		}
+	}
+	return err
 }
 
 // Move writes the pointer on the condition that it is still as it was read, and keeps its epoch unless

@@ -111,6 +111,9 @@ func overrides(f *pflag.FlagSet) *indexFlags {
 	f.IntVar(&c.Batch, "batch", c.Batch, "images a run of the model")
 	f.IntVar(&c.Cores, "cores", c.Cores, "cores to use")
 	f.IntVar(&c.Fetch, "fetch", c.Fetch, "objects read at a time")
+	f.DurationVar(&c.Lease, "lease", c.Lease, "how long a run that stopped answering keeps others off the output")
+	f.BoolVar(&c.Full, "full", false, "reuse nothing of the last snapshot but ids")
+	f.StringSliceVar(&c.Retry, "retry", nil, "try rejected images again though they are unchanged: reasons of the quarantine, or all")
 	f.StringVar(&c.Scratch, "scratch", "", "local folder for temporary files")
 	return o
 }
@@ -131,6 +134,9 @@ func (o *indexFlags) apply(f *pflag.FlagSet, c *index.Config) {
 		"batch":      func() { c.Batch = given.Batch },
 		"cores":      func() { c.Cores = given.Cores },
 		"fetch":      func() { c.Fetch = given.Fetch },
+		"lease":      func() { c.Lease = given.Lease },
+		"full":       func() { c.Full = given.Full },
+		"retry":      func() { c.Retry = given.Retry },
 		"scratch":    func() { c.Scratch = given.Scratch },
 		"index": func() {
 			if c.Index == nil {
@@ -154,16 +160,20 @@ func report(r *index.Result, output string, refused error, asJSON bool) error {
 		return json.NewEncoder(os.Stdout).Encode(r)
 	}
 	l := r.Ledger
-	if refused == nil {
-		fmt.Printf("published snapshot %s to %s\n", r.Snapshot, output)
-	} else {
+	switch {
+	case refused != nil:
 		fmt.Printf("refused snapshot %s in %s\n", r.Snapshot, output)
+	case r.Unchanged:
+		fmt.Printf("nothing has changed since snapshot %s; nothing was published\n", r.Snapshot)
+	default:
+		fmt.Printf("published snapshot %s to %s\n", r.Snapshot, output)
 	}
-	fmt.Printf("%d images listed = %d embedded + %d quarantined", l.Listed, l.Embedded, l.Quarantined)
+	fmt.Printf("%d images listed = %d embedded + %d reused + %d quarantined", l.Listed, l.Embedded, l.Reused, l.Quarantined)
 	for _, reason := range slices.Sorted(keys(l.Reasons)) {
 		fmt.Printf("; %d %s", l.Reasons[reason], reason)
 	}
-	fmt.Printf("\n%.1f s, %.0f images/s\n", r.Seconds, r.ImagesPerSecond)
+	fmt.Printf("\nlast night %d, new %d, changed %d, deleted %d\n", l.Previous, l.New, l.Changed, l.Deleted)
+	fmt.Printf("%.1f s, %.0f images/s\n", r.Seconds, r.ImagesPerSecond)
 	for _, task := range slices.Sorted(keys(r.Recall)) {
 		if recall := r.Recall[task]; recall >= 0 {
 			fmt.Printf("%-16s recall@10 %.4f\n", task, recall)

@@ -32,6 +32,11 @@ func (j *job) checkListing() error {
 	if n == 0 {
 		return fmt.Errorf("list %s: %w", j.config.Gallery.address(), gate.Verdict([]sinks.Check{gate.Empty(l)}))
 	}
+	return j.checkDeleted(l)
+}
+
+// checkDeleted refuses a listing that has lost too much, before an image is read.
+func (j *job) checkDeleted(l sinks.Ledger) error {
 	if err := gate.Verdict([]sinks.Check{gate.Deleted(l, j.config.Gate.Deleted)}); err != nil {
 		return fmt.Errorf("list %s: %w; no image was read; if so many are meant to be gone, raise gate.deleted for this night",
 			j.config.Gallery.address(), err)

@@ -5,7 +5,7 @@ package index
 const Reference = `gallery: s3://catalogue/images/   # or a folder, or a mapping:
 #  {prefix: s3://…/, include: ["*.jpg"], exclude: ["*/thumbs/*"]}
 #  {manifest: s3://…/list.parquet, key: key, prefix: s3://…/, attributes: [colour]}
-model: models/shop.onnx            # or {path: …, tasks: [{name, output, dim, metric, normalized}], preprocess: {…}}
+model: models/shop.onnx            # or {path: …, sha256: …, tasks: [{name, output, dim, metric, normalized}], preprocess: {…}}
 output: s3://catalogue-index/      # or a folder
 tasks: []                          # by name; none: all of the model's
 index: {default: auto}             # or a FAISS factory string a task, as {style: "IVF1024,SQ8"}
@@ -34,5 +34,6 @@ gate:                              # what a snapshot must pass before it becomes
   norm: 0.1                        # largest relative change of the vectors' mean length
   deleted: 0.2                     # largest share of last night's images that may be gone
   queries: 200                     # unchanged images that are searched for in both nights' indexes
+lease: 2m                          # how long a run that stopped answering keeps others off the output
 #scratch: /var/tmp                 # default: the system's folder for temporary files
 `
