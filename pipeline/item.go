@@ -32,6 +32,37 @@ type Item struct {
 	Height      int
 
 	Reject *Reject // not nil: the item goes to quarantine, and later stages leave it alone
+
+	Known *Known // what the parent snapshot holds of the key; nil when it has none
+	Need  Need   // what the model still has to compute; settled by recognise
+	// Twin is the parent's row whose vectors are used for the tasks that Need leaves out: the item's own,
+	// or another key's of the same content.
+	Twin int64
+}
+
+// Known is what a snapshot holds of an image.
+type Known struct {
+	ID            int64
+	ETag          string
+	Size          int64
+	ContentHash   [32]byte
+	Width, Height int
+	Attributes    []string // "" for null
+	Reject        *Reject  // not nil: it is in the quarantine, and there is no content hash
+}
+
+// Need says for which of the tasks an item's vectors have to be computed.
+type Need uint8
+
+const (
+	NeedAll     Need = iota // content that has no vectors yet
+	NeedSome                // those tasks that the parent has no vectors of, whatever the image
+	NeedNothing             // every vector is of an earlier night
+)
+
+// Settle takes over what is known of the item's content, of which k is a row.
+func (it *Item) Settle(k *Known) {
+	it.ContentHash, it.Width, it.Height, it.Twin = k.ContentHash, k.Width, k.Height, k.ID
 }
 
 // Shard is the shard that the item's id places it in.
@@ -63,10 +94,13 @@ func (r *Reject) Error() string { return fmt.Sprintf("%s: %v", r.Reason, r.Err) 
 
 func (r *Reject) Unwrap() error { return r.Err }
 
-// Embeddings is a batch of items with the vectors of those that were not rejected.
+// Reasons are all of them.
+var Reasons = []Reason{Unreadable, Truncated, TooLarge, Unsupported, Empty, Denied, Gone, TimedOut}
+
+// Embeddings is a batch of items with the vectors that were computed for them.
 type Embeddings struct {
-	Items []*Item // rejected ones included, in the flow's order
-	// Vectors holds, for each task, the vectors of the items without a Reject, in order: row i of task
-	// t is Vectors[t][i*D : (i+1)*D] with D the task's dimension.
+	Items []*Item // rejected and reused ones included, in the flow's order
+	// Vectors holds, for each task, the vectors of those items that have no Reject and need the task, in
+	// order: row i of task t is Vectors[t][i*D : (i+1)*D] with D the task's dimension.
 	Vectors [][]float32
 }

@@ -2,6 +2,7 @@ package sinks
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -103,6 +104,7 @@ type Manifest struct {
 	Model      ModelState  `json:"model"`
 	Tasks      []TaskState `json:"tasks"`
 	Attributes []string    `json:"attributes"` // names of the items' further columns
+	Settings   string      `json:"settings"`   // digest of what else in the job decides what is published: indexes, recall, format
 	Shards     ShardState  `json:"shards"`
 	Ledger     Ledger      `json:"ledger"`
 	Gate       []Check     `json:"gate"` // what was checked before CURRENT was to move
@@ -111,7 +113,7 @@ type Manifest struct {
 
 // Check is one figure that a snapshot was held against before it was published.
 type Check struct {
-	Name  string  `json:"name"`           // "ledger", "recall", "neighbours", "centroid", "norm", "rejected", "deleted"
+	Name  string  `json:"name"`           // "ledger", "recall", "neighbours", "centroid", "norm", "spread", "rejected", "deleted", "parent"
 	Task  string  `json:"task,omitempty"` // "" where it is about all
 	Value float64 `json:"value"`
 	Limit float64 `json:"limit"`
@@ -167,6 +169,13 @@ func (l Ledger) Balance() error {
 		check("ntotal of the index of "+name, t.NTotal, l.Embedded+l.Reused)
 	}
 	return errors.Join(errs...)
+}
+
+// Sort puts the files into an order that does not depend on the course of the night.
+func (m *Manifest) Sort() {
+	slices.SortFunc(m.Files, func(a, b File) int {
+		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Task, b.Task), a.Shard-b.Shard, cmp.Compare(a.Path, b.Path))
+	})
 }
 
 // Select returns the files of a kind and, unless it is "", of a task, in the order of shards.

@@ -10,8 +10,6 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/memory"
 	"github.com/apache/arrow-go/v18/parquet/file"
 	"github.com/apache/arrow-go/v18/parquet/pqarrow"
-
-	"github.com/facet-search/facet/pipeline"
 )
 
 // Row is a row of the items.
@@ -156,32 +154,6 @@ func ReadItems(ctx context.Context, data []byte, do func(Row) error) error {
 				r.Attributes = append(r.Attributes, a.Value(i))
 			}
 			if err := do(r); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-}
-
-// ReadQuarantine reads a quarantine file row by row.
-func ReadQuarantine(ctx context.Context, data []byte, do func(Quarantined) error) error {
-	return readTable(ctx, data, func(rec arrow.RecordBatch) error {
-		id, err := column[*array.Int64](rec, "image_id")
-		if err != nil {
-			return err
-		}
-		var text [4]*array.String
-		for i, name := range []string{"key", "etag", "reason", "error"} {
-			if text[i], err = column[*array.String](rec, name); err != nil {
-				return err
-			}
-		}
-		for i := range int(rec.NumRows()) {
-			q := Quarantined{
-				ID: id.Value(i), Key: text[0].Value(i), ETag: text[1].Value(i),
-				Reason: pipeline.Reason(text[2].Value(i)), Error: text[3].Value(i),
-			}
-			if err := do(q); err != nil {
 				return err
 			}
 		}

@@ -34,13 +34,3 @@ func embeddingsSchema(t pipeline.Task) *arrow.Schema {
 		{Name: "embedding", Type: arrow.FixedSizeListOfNonNullable(int32(t.Dim), arrow.PrimitiveTypes.Float32)},
 	}, nil)
 }
-
-func quarantineSchema() *arrow.Schema {
-	return arrow.NewSchema([]arrow.Field{
-		{Name: "image_id", Type: arrow.PrimitiveTypes.Int64},
-		{Name: "key", Type: arrow.BinaryTypes.String},
-		{Name: "etag", Type: arrow.BinaryTypes.String},
-		{Name: "reason", Type: arrow.BinaryTypes.String},
-		{Name: "error", Type: arrow.BinaryTypes.String},
-	}, nil)
-}

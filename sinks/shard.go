@@ -13,26 +13,25 @@ import (
 	"github.com/facet-search/facet/pipeline"
 )
 
-// Shard is a finished shard: its files on local disk, and what became of its items.
+// Shard is a finished shard: its files, on local disk or named again, and what became of its items.
 type Shard struct {
-	Number      int
-	Files       []Sealed
-	Embedded    int64
-	Quarantined []Quarantined
+	Number      int              `json:"shard"`
+	Files       []Sealed         `json:"files"`
+	Embedded    int64            `json:"embedded"`
+	Reused      int64            `json:"reused"`
+	Changed     int64            `json:"changed"`  // see Ledger
+	Computed    map[string]int64 `json:"computed"` // vectors by the model tonight, by task
+	Quarantined []Quarantined    `json:"quarantined"`
 }
 
-// Quarantined is a row of the quarantine.
-type Quarantined struct {
-	ID     int64
-	Key    string
-	ETag   string
-	Reason pipeline.Reason
-	Error  string
-}
+// Rows is the number of images that have vectors.
+func (s *Shard) Rows() int64 { return s.Embedded + s.Reused }
 
 // Shards gathers embeddings into finished shards: a table of items, and one of vectors a task, with
 // the same rows in the same order. It is a pipeline.Gatherer.
 type Shards struct {
+	Reuse Reuse
+
 	dir        string
 	tasks      []pipeline.Task
 	attributes []string
@@ -41,10 +40,24 @@ type Shards struct {
 	cur        *openShard
 }
 
+// Reuse says what of an earlier night goes into the shards; the zero value is nothing.
+type Reuse struct {
+	Past    *Past
+	Changed []bool               // by task: computed for items that need some; nil where there are no such items
+	Named   func(shard int) bool // embeddings are named again, and only the items are written
+}
+
+// computed tells whether a batch brings the vector of a task for an item.
+func (r *Reuse) computed(it *pipeline.Item, task int) bool {
+	return it.Need == pipeline.NeedAll || it.Need == pipeline.NeedSome && r.Changed[task]
+}
+
+func (r *Reuse) named(shard int) bool { return r.Named != nil && r.Named(shard) }
+
 type openShard struct {
 	Shard
 	items *table
-	tasks []*table
+	tasks []*table // nil: the embeddings are named again
 }
 
 // NewShards gathers into local files below dir. With arrow it writes Arrow IPC beside Parquet.
@@ -59,7 +72,7 @@ func NewShards(dir string, tasks []pipeline.Task, attributes []string, arrow boo
 }
 
 // Gather implements pipeline.Gatherer. All items of a batch belong to one shard.
-func (s *Shards) Gather(_ context.Context, e *pipeline.Embeddings) (*Shard, bool, error) {
+func (s *Shards) Gather(ctx context.Context, e *pipeline.Embeddings) (*Shard, bool, error) {
 	first, last := e.Items[0], e.Items[len(e.Items)-1]
 	if s.cur == nil {
 		cur, err := s.open(first.Shard())
@@ -71,7 +84,7 @@ func (s *Shards) Gather(_ context.Context, e *pipeline.Embeddings) (*Shard, bool
 	if first.Shard() != s.cur.Number || last.Shard() != s.cur.Number {
 		return nil, false, fmt.Errorf("shard %d: got items of shards %d to %d before its last", s.cur.Number, first.Shard(), last.Shard())
 	}
-	if err := s.append(e); err != nil {
+	if err := s.append(ctx, e); err != nil {
 		return nil, false, fmt.Errorf("shard %d: %w", s.cur.Number, err)
 	}
 	if !last.Last {
@@ -100,11 +113,14 @@ func (s *Shards) kinds(k, arrowKind Kind) []Kind {
 }
 
 func (s *Shards) open(number int) (*openShard, error) {
-	o := &openShard{Shard: Shard{Number: number}}
+	o := &openShard{Shard: Shard{Number: number, Computed: map[string]int64{}}}
 	var err error
 	o.items, err = newTable(s.dir, itemsSchema(s.attributes), s.mem, s.kinds(Items, ItemsArrow)...)
 	if err != nil {
 		return nil, err
+	}
+	if s.Reuse.named(number) {
+		return o, nil
 	}
 	for _, t := range s.tasks {
 		tt, err := newTable(s.dir, embeddingsSchema(t), s.mem, s.kinds(Embedding, EmbeddingArrow)...)
@@ -124,9 +140,10 @@ func (o *openShard) discard() {
 	}
 }
 
-func (s *Shards) append(e *pipeline.Embeddings) error {
-	row := 0
+func (s *Shards) append(ctx context.Context, e *pipeline.Embeddings) error {
+	fresh := slices.Clone(e.Vectors) // what is left of them
 	for _, it := range e.Items {
+		s.cur.count(it)
 		if it.Reject != nil {
 			s.cur.Quarantined = append(s.cur.Quarantined, quarantined(it))
 			continue
@@ -134,14 +151,50 @@ func (s *Shards) append(e *pipeline.Embeddings) error {
 		if err := s.cur.appendItem(it, len(s.attributes)); err != nil {
 			return err
 		}
-		for i, t := range s.tasks {
-			v := e.Vectors[i][row*t.Dim : (row+1)*t.Dim]
-			if err := s.cur.tasks[i].appendVector(it.ID, v); err != nil {
-				return err
-			}
+		if s.cur.tasks == nil {
+			continue
 		}
-		row++
-		s.cur.Embedded++
+		if err := s.appendVectors(ctx, it, fresh); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// count enters an item into the shard's figures.
+func (o *openShard) count(it *pipeline.Item) {
+	if k := it.Known; k != nil && (k.ETag != it.ETag || k.Size != it.Size) {
+		o.Changed++
+	}
+	switch {
+	case it.Reject != nil:
+	case it.Need == pipeline.NeedNothing:
+		o.Reused++
+	default:
+		o.Embedded++
+	}
+}
+
+// appendVectors takes an item's vectors out of what was computed, and the others from the past.
+func (s *Shards) appendVectors(ctx context.Context, it *pipeline.Item, fresh [][]float32) error {
+	var old [][]float32
+	if it.Need != pipeline.NeedAll {
+		var err error
+		if old, err = s.Reuse.Past.Vectors(ctx, it.Twin); err != nil {
+			return err
+		}
+	}
+	for i, t := range s.tasks {
+		var v []float32
+		if s.Reuse.computed(it, i) {
+			v, fresh[i] = fresh[i][:t.Dim], fresh[i][t.Dim:]
+			s.cur.Computed[t.Name]++
+		} else {
+			v, old = old[0], old[1:]
+		}
+		if err := s.cur.tasks[i].appendVector(it.ID, v); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -188,7 +241,11 @@ func (s *Shards) seal() (*Shard, error) {
 	}
 	err := add(o.items, "items", "")
 	for i, t := range s.tasks {
-		if err == nil {
+		switch {
+		case err != nil:
+		case o.tasks == nil:
+			o.Files = append(o.Files, s.Reuse.Past.Files(o.Number, t.Name, s.kinds(Embedding, EmbeddingArrow)...)...)
+		default:
 			err = add(o.tasks[i], "embeddings/"+t.Name, t.Name)
 		}
 	}
@@ -197,21 +254,4 @@ func (s *Shards) seal() (*Shard, error) {
 		return nil, err
 	}
 	return &o.Shard, nil
-}
-
-// maxError bounds what the quarantine keeps of an error's text.
-const maxError = 1000
-
-// quarantined describes a rejected item. A key that is no valid UTF-8 is written with its bad bytes
-// escaped, since no Parquet reader would take it otherwise.
-func quarantined(it *pipeline.Item) Quarantined {
-	key := it.Key
-	if !utf8.ValidString(key) {
-		key = fmt.Sprintf("%+q", key)
-	}
-	text := strings.ToValidUTF8(it.Reject.Err.Error(), "\uFFFD")
-	if len(text) > maxError {
-		text = strings.ToValidUTF8(text[:maxError], "") + "…"
-	}
-	return Quarantined{ID: it.ID, Key: key, ETag: it.ETag, Reason: it.Reject.Reason, Error: text}
 }

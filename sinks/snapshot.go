@@ -5,30 +5,35 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
+	"path"
 
 	"github.com/facet-search/facet/sinks/store"
 )
 
-// CurrentPath is the pointer: the one object that changes.
-const CurrentPath = "CURRENT"
-
-// Current is the content of the pointer.
-type Current struct {
-	Snapshot       string `json:"snapshot"`
-	ManifestSHA256 string `json:"manifest_sha256"`
-}
-
-// Snapshot is a published snapshot, opened for reading.
+// Snapshot is a snapshot, opened for reading.
 type Snapshot struct {
 	*Manifest
 	objects store.Store
-	etag    string // of the pointer that led here
+	sum     string  // SHA-256 of the manifest; "" before it is stored
+	pointer Pointer // the one that led here, if one did
+}
+
+// Pointer is what led to the snapshot: the zero value where it was opened by its id.
+func (s *Snapshot) Pointer() Pointer { return s.pointer }
+
+// Current is the pointer's content that names this snapshot.
+func (s *Snapshot) Current() Current {
+	return Current{Snapshot: s.Snapshot, ManifestSHA256: s.sum}
+}
+
+// NewSnapshot opens a snapshot whose files are stored and whose manifest is not yet.
+func NewSnapshot(m *Manifest, objects store.Store) *Snapshot {
+	return &Snapshot{Manifest: m, objects: objects}
 }
 
 // ErrNoSnapshot means that nothing has been published below an output yet.
@@ -37,39 +42,54 @@ var ErrNoSnapshot = errors.New("no snapshot is published")
 // ErrDamaged means that a file is not the one that the manifest names.
 var ErrDamaged = errors.New("damaged")
 
-// OpenCurrent opens the snapshot that CURRENT points to.
+// OpenCurrent opens the snapshot that CURRENT points to. It is an ErrDamaged if that is not there, or is
+// another than CURRENT says.
 func OpenCurrent(ctx context.Context, s store.Store) (*Snapshot, error) {
-	data, etag, err := readSmall(ctx, s, CurrentPath)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%w below %s", ErrNoSnapshot, s)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", CurrentPath, err)
-	}
-	var c Current
-	if err := json.Unmarshal(data, &c); err != nil || c.Snapshot == "" {
-		return nil, fmt.Errorf("%w: %s is no pointer to a snapshot: %q", ErrDamaged, CurrentPath, data)
-	}
-	m, sum, err := readManifest(ctx, s, c.Snapshot)
+	p, err := ReadPointer(ctx, s)
 	if err != nil {
 		return nil, err
 	}
-	if sum != c.ManifestSHA256 {
-		return nil, fmt.Errorf("%w: manifest of snapshot %s has SHA-256 %s, CURRENT says %s", ErrDamaged, c.Snapshot, sum, c.ManifestSHA256)
+	snapshot, err := open(ctx, s, p.Snapshot, p.ManifestSHA256)
+	if errors.Is(err, ErrNoSnapshot) {
+		return nil, fmt.Errorf("%w: %s names snapshot %q, which is missing", ErrDamaged, CurrentPath, p.Snapshot)
 	}
-	return &Snapshot{Manifest: m, objects: s, etag: etag}, nil
+	if err != nil {
+		return nil, err
+	}
+	snapshot.pointer = p
+	return snapshot, nil
 }
 
-func readManifest(ctx context.Context, s store.Store, id string) (*Manifest, string, error) {
+// OpenSnapshot opens a snapshot by its id, whether it was ever published or not. It is an ErrNoSnapshot
+// if it isn't there.
+func OpenSnapshot(ctx context.Context, s store.Store, id string) (*Snapshot, error) {
+	return open(ctx, s, id, "")
+}
+
+// open reads a snapshot's manifest, which has the SHA-256 sum unless that is "".
+func open(ctx context.Context, s store.Store, id, sum string) (*Snapshot, error) {
+	if id == "" || id != path.Base(id) || id == ".." || id == "." {
+		return nil, fmt.Errorf("%w: %q is no snapshot's id", ErrNoSnapshot, id)
+	}
 	data, _, err := readSmall(ctx, s, ManifestPath(id))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w under the id %s below %s", ErrNoSnapshot, id, s)
+	}
 	if err != nil {
-		return nil, "", fmt.Errorf("read manifest of snapshot %s: %w", id, err)
+		return nil, fmt.Errorf("read manifest of snapshot %s: %w", id, err)
+	}
+	got := hexDigest(data)
+	if sum != "" && got != sum {
+		return nil, fmt.Errorf("%w: manifest of snapshot %s has SHA-256 %s, CURRENT says %s", ErrDamaged, id, got, sum)
 	}
 	m, err := DecodeManifest(data)
 	if err != nil {
-		return nil, "", fmt.Errorf("snapshot %s: %w", id, err)
+		return nil, fmt.Errorf("snapshot %s: %w", id, err)
 	}
-	return m, hexDigest(data), nil
+	if m.Snapshot != id {
+		return nil, fmt.Errorf("%w: the manifest in the place of snapshot %s is that of %q", ErrDamaged, id, m.Snapshot)
+	}
+	return &Snapshot{Manifest: m, objects: s, sum: got}, nil
 }
 
 // readSmall reads a whole object that is expected to fit into memory.
@@ -132,34 +152,6 @@ func copyFile(ctx context.Context, objects store.Store, f File, w io.Writer) err
 	}
 	if got := hex.EncodeToString(sum.Sum(nil)); n != f.Bytes || got != f.SHA256 {
 		return fmt.Errorf("%w: %s has %d bytes and SHA-256 %s, the manifest says %d and %s", ErrDamaged, f.Path, n, got, f.Bytes, f.SHA256)
-	}
-	return nil
-}
-
-// Publish makes the manifest's snapshot the current one: the manifest is written first, then the
-// pointer, on the condition that it is still what it was when previous was opened (nil: that there
-// was none). An unbalanced ledger is never published. On a store.ErrPrecondition another run won.
-func Publish(ctx context.Context, s store.Store, m *Manifest, previous *Snapshot) error {
-	if err := m.Ledger.Balance(); err != nil {
-		return fmt.Errorf("snapshot %s: %w", m.Snapshot, err)
-	}
-	data, err := m.Encode()
-	if err != nil {
-		return err
-	}
-	if _, err := put(ctx, s, ManifestPath(m.Snapshot), data, store.IfAbsent()); err != nil {
-		return fmt.Errorf("write manifest of snapshot %s: %w", m.Snapshot, err)
-	}
-	pointer, err := json.Marshal(Current{Snapshot: m.Snapshot, ManifestSHA256: hexDigest(data)})
-	if err != nil {
-		return fmt.Errorf("encode pointer: %w", err)
-	}
-	cond := store.IfAbsent()
-	if previous != nil {
-		cond = store.IfMatch(previous.etag)
-	}
-	if _, err := put(ctx, s, CurrentPath, append(pointer, '\n'), cond); err != nil {
-		return fmt.Errorf("move %s to snapshot %s: %w", CurrentPath, m.Snapshot, err)
 	}
 	return nil
 }

@@ -77,7 +77,7 @@ func (t *table) flush() error {
 // Sealed is a complete local file that is to become the object File.Path.
 type Sealed struct {
 	File
-	Local string // deleted once it is stored
+	Local string `json:"-"` // deleted once it is stored; "" for an object that is stored already
 }
 
 // seal finishes the files. name gives an object's path from its kind and the digest of its content.
@@ -113,6 +113,8 @@ func contentName(dir string, shard int, digest, ext string) string {
 
 func removeAll(files []Sealed) {
 	for _, f := range files {
-		os.Remove(f.Local)
+		if f.Local != "" {
+			os.Remove(f.Local)
+		}
 	}
 }

@@ -22,6 +22,9 @@ func NewBudget(total, largest int64) *Budget {
 }
 
 func (b *Budget) cost(it *pipeline.Item) int64 {
+	if it.Reject != nil || it.Need == pipeline.NeedNothing {
+		return 0 // not fetched
+	}
 	if it.Size < 0 || it.Size > b.largest {
 		return b.largest // fetch reads no more than this of any image
 	}

@@ -37,7 +37,7 @@ func NewDecode(p pipeline.Preprocess, l imaging.Limits, workers int, pixels, dat
 func (s *Decode) Process(ctx context.Context, a *Admitted) (*pipeline.Item, error) {
 	defer a.release()
 	it := a.Item
-	if it.Reject != nil {
+	if it.Reject != nil || it.Need == pipeline.NeedNothing {
 		return it, nil
 	}
 	var d *imaging.Decoder

@@ -18,7 +18,7 @@ var ErrModel = errors.New("the model breaks its promise")
 const normTolerance = 1e-3
 
 // Embed runs the network once a batch and takes all tasks' vectors out of that one run. Items with a
-// Reject are passed on without a vector.
+// Reject, and those that need nothing, are passed on without a vector.
 type Embed struct {
 	tasks   []pipeline.Task
 	norm    *imaging.Normalizer
@@ -58,7 +58,7 @@ func (s *Embed) Process(ctx context.Context, items []*pipeline.Item) (*pipeline.
 	out := &pipeline.Embeddings{Items: items, Vectors: make([][]float32, len(s.tasks))}
 	var good []*pipeline.Item
 	for _, it := range items {
-		if it.Reject == nil {
+		if it.Reject == nil && it.Need != pipeline.NeedNothing {
 			good = append(good, it)
 		}
 	}

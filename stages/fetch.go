@@ -37,6 +37,8 @@ func NewFetch(objects Objects, limit int64, buffers *Buffers) *Fetch {
 // Process implements pipeline.Stage.
 func (f *Fetch) Process(ctx context.Context, it *Admitted) (*Admitted, error) {
 	switch {
+	case it.Reject != nil, it.Need == pipeline.NeedNothing: // settled by an earlier night
+		return it, nil
 	case !utf8.ValidString(it.Key):
 		it.Reject = reject(pipeline.Unsupported, errors.New("the key is not valid UTF-8, so no table can hold it; rename the object"))
 		return it, nil

@@ -32,33 +32,37 @@ func numbered(n int) refs {
 	return rs
 }
 
-// plan lists the refs and returns the items of a plan for the number of shards, which loads at most
-// so many refs at a time.
-func plan(t *testing.T, src refs, shards int, atMost int64, allotted Allotted) (*Plan, []*pipeline.Item) {
+// plan lists the refs, plans them for the number of shards, loading at most so many refs at a time, and
+// compares them with a parent.
+func plan(t *testing.T, src refs, shards int, atMost int64, parent Parent) (deltas []*ShardDelta, items []*pipeline.Item) {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "spool")
 	l, err := List(t.Context(), &src, dir, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := NewPlan(l, shards, allotted)
+	p := NewPlan(l, shards)
 	p.loadAtMost = atMost
-	var items []*pipeline.Item
+	c := Compare{Parent: parent, Rules: Rules{Trust: true}}
 	for {
-		it, err := p.Next(t.Context())
+		s, err := p.Next(t.Context())
 		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {
 			t.Fatal(err)
 		}
-		items = append(items, it)
+		d, err := c.Process(t.Context(), s)
+		if err != nil || d.Number != len(deltas) {
+			t.Fatalf("shard %d comes as number %d: %v", d.Number, len(deltas), err)
+		}
+		deltas, items = append(deltas, d), append(items, d.Items...)
 	}
 	l.Close()
 	if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the spool is left behind: %v", err)
 	}
-	return p, items
+	return deltas, items
 }
 
 // The plan must not depend on the order of the listing, must hold every ref once, and splitting
@@ -111,17 +115,15 @@ func TestPlanDropsDuplicates(t *testing.T) {
 	src := numbered(100)
 	again := src[40]
 	again.ETag = "later"
-	p, items := plan(t, append(src, again), 4, loadAtMost, nil)
-	if len(items) != 100 || p.Duplicates() != 1 {
-		t.Fatalf("%d items and %d duplicates, want 100 and 1", len(items), p.Duplicates())
-	}
+	deltas, items := plan(t, append(src, again), 4, loadAtMost, nil)
 	checkPlan(t, items, 100, 4)
-	var allotted int64
-	for _, n := range p.NextSequences() {
-		allotted += n
+	var allotted, doubled int64
+	for _, d := range deltas {
+		allotted += d.Next
+		doubled += d.Doubled
 	}
-	if allotted != 100 {
-		t.Fatalf("%d sequences allotted, want 100", allotted)
+	if allotted != 100 || doubled != 1 || len(items) != 100 {
+		t.Fatalf("%d items, %d duplicates, %d sequences allotted; want 100, 1 and 100", len(items), doubled, allotted)
 	}
 }
 
@@ -147,49 +149,6 @@ func TestShardOfIsStable(t *testing.T) {
 		}
 		if ShardOf(key, 1) != 0 || ShardOf(key, 16) != ShardOf(key, MaxShards)>>12 {
 			t.Errorf("shards of %q do not nest", key)
-		}
-	}
-}
-
-// earlier is what a first plan allotted.
-type earlier struct {
-	next []int64
-	ids  map[string]int64
-}
-
-func (e earlier) NextSequences() []int64 { return e.next }
-func (e earlier) IDs(_ context.Context, shard int) (map[string]int64, error) {
-	ids := map[string]int64{}
-	for k, id := range e.ids {
-		if id>>pipeline.ShardShift == int64(shard) {
-			ids[k] = id
-		}
-	}
-	return ids, nil
-}
-
-// A key keeps its id while others come and go, and the id of one that left is not given to another.
-func TestPlanKeepsIDs(t *testing.T) {
-	src := numbered(1000)
-	p, items := plan(t, src[:900], 4, loadAtMost, nil)
-	first := earlier{next: slices.Clone(p.NextSequences()), ids: map[string]int64{}}
-	used := map[int64]string{}
-	for _, it := range items {
-		first.ids[it.Key], used[it.ID] = it.ID, it.Key
-	}
-	_, items = plan(t, src[100:], 4, loadAtMost, first)
-	if len(items) != 900 {
-		t.Fatalf("%d items, want 900", len(items))
-	}
-	for i, it := range items {
-		if id, ok := first.ids[it.Key]; ok && id != it.ID {
-			t.Errorf("%s had id %d and has %d", it.Key, id, it.ID)
-		}
-		if key, ok := used[it.ID]; ok && key != it.Key {
-			t.Errorf("id %d was %s's and is %s's", it.ID, key, it.Key)
-		}
-		if i > 0 && items[i-1].ID >= it.ID {
-			t.Fatalf("ids do not rise at item %d", i)
 		}
 	}
 }

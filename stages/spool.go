@@ -109,16 +109,11 @@ func (s *spool) close() {
 
 // appendRef and readRef are the spool's records: length-prefixed strings, size as a signed varint.
 func appendRef(b []byte, r pipeline.Ref) []byte {
-	text := func(s string) {
-		b = binary.AppendUvarint(b, uint64(len(s)))
-		b = append(b, s...)
-	}
-	text(r.Key)
-	text(r.ETag)
+	b = appendText(appendText(b, r.Key), r.ETag)
 	b = binary.AppendVarint(b, r.Size)
 	b = binary.AppendUvarint(b, uint64(len(r.Attributes)))
 	for _, a := range r.Attributes {
-		text(a)
+		b = appendText(b, a)
 	}
 	return b
 }
@@ -128,29 +123,67 @@ func readRef(r *bufio.Reader) (ref pipeline.Ref, err error) {
 	if _, err := r.Peek(1); err != nil {
 		return ref, err
 	}
-	text := func() (s string) {
-		n, e := binary.ReadUvarint(r)
-		if err = errors.Join(err, e); err != nil {
-			return ""
-		}
-		buf := make([]byte, n)
-		_, e = io.ReadFull(r, buf)
-		err = errors.Join(err, e)
-		return string(buf)
+	f := fields{r: r}
+	ref.Key, ref.ETag = f.text(), f.text()
+	ref.Size = f.signed()
+	for n := f.unsigned(); n > 0 && f.err == nil; n-- {
+		ref.Attributes = append(ref.Attributes, f.text())
 	}
-	ref.Key, ref.ETag = text(), text()
-	if err == nil {
-		ref.Size, err = binary.ReadVarint(r)
-	}
-	var n uint64
-	if err == nil {
-		n, err = binary.ReadUvarint(r)
-	}
-	for range n {
-		ref.Attributes = append(ref.Attributes, text())
-	}
+	return ref, f.err
+}
+
+// fields reads the values of a record; after an error they are all zero.
+type fields struct {
+	r   *bufio.Reader
+	err error
+}
+
+// fail keeps the first error. No record ends within a field.
+func (f *fields) fail(err error) {
 	if errors.Is(err, io.EOF) {
 		err = io.ErrUnexpectedEOF
 	}
-	return ref, err
+	if f.err == nil {
+		f.err = err
+	}
+}
+
+func (f *fields) unsigned() (n uint64) {
+	if f.err != nil {
+		return 0
+	}
+	n, err := binary.ReadUvarint(f.r)
+	f.fail(err)
+	return n
+}
+
+func (f *fields) signed() (n int64) {
+	if f.err != nil {
+		return 0
+	}
+	n, err := binary.ReadVarint(f.r)
+	f.fail(err)
+	return n
+}
+
+func (f *fields) text() string {
+	n := f.unsigned()
+	if f.err != nil {
+		return ""
+	}
+	buf := make([]byte, n)
+	f.bytes(buf)
+	return string(buf)
+}
+
+func (f *fields) bytes(p []byte) {
+	if f.err != nil {
+		return
+	}
+	_, err := io.ReadFull(f.r, p)
+	f.fail(err)
+}
+
+func appendText(b []byte, s string) []byte {
+	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
 }

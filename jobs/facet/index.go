@@ -57,11 +57,11 @@ Flags override the job file.`,
 		p := progress.New(os.Stderr, asJSON)
 		defer p.Close()
 		r, err := index.Run(c.Context(), config, p)
-		if err != nil {
+		if r == nil {
 			return err
 		}
 		p.Close()
-		return report(r, config.Output, asJSON)
+		return errors.Join(report(r, config.Output, err, asJSON), err)
 	}
 	return c
 }
@@ -105,11 +105,15 @@ func overrides(f *pflag.FlagSet) *indexFlags {
 	f.StringToStringVar(&o.index, "index", nil, "index types, as task=FACTORY,… or default=FACTORY")
 	f.IntVar(&c.ShardSize, "shard-size", c.ShardSize, "images a shard at most")
 	f.Float64Var(&c.Limits.Reject, "reject", c.Limits.Reject, "share of images that may be rejected")
+	f.Float64Var(&c.Gate.Deleted, "deleted", c.Gate.Deleted, "share of last night's images that may be gone")
 	f.StringVar(&c.Engine, "engine", c.Engine, "onnxruntime or onnx-go")
 	f.StringVar(&c.Format, "format", c.Format, "parquet, or arrow for Arrow IPC beside it")
 	f.IntVar(&c.Batch, "batch", c.Batch, "images a run of the model")
 	f.IntVar(&c.Cores, "cores", c.Cores, "cores to use")
 	f.IntVar(&c.Fetch, "fetch", c.Fetch, "objects read at a time")
+	f.DurationVar(&c.Lease, "lease", c.Lease, "how long a run that stopped answering keeps others off the output")
+	f.BoolVar(&c.Full, "full", false, "reuse nothing of the last snapshot but ids")
+	f.StringSliceVar(&c.Retry, "retry", nil, "try rejected images again though they are unchanged: reasons of the quarantine, or all")
 	f.StringVar(&c.Scratch, "scratch", "", "local folder for temporary files")
 	return o
 }
@@ -124,11 +128,15 @@ func (o *indexFlags) apply(f *pflag.FlagSet, c *index.Config) {
 		"tasks":      func() { c.Tasks = given.Tasks },
 		"shard-size": func() { c.ShardSize = given.ShardSize },
 		"reject":     func() { c.Limits.Reject = given.Limits.Reject },
+		"deleted":    func() { c.Gate.Deleted = given.Gate.Deleted },
 		"engine":     func() { c.Engine = given.Engine },
 		"format":     func() { c.Format = given.Format },
 		"batch":      func() { c.Batch = given.Batch },
 		"cores":      func() { c.Cores = given.Cores },
 		"fetch":      func() { c.Fetch = given.Fetch },
+		"lease":      func() { c.Lease = given.Lease },
+		"full":       func() { c.Full = given.Full },
+		"retry":      func() { c.Retry = given.Retry },
 		"scratch":    func() { c.Scratch = given.Scratch },
 		"index": func() {
 			if c.Index == nil {
@@ -146,18 +154,26 @@ func (o *indexFlags) apply(f *pflag.FlagSet, c *index.Config) {
 	})
 }
 
-// report prints what the night came to.
-func report(r *index.Result, output string, asJSON bool) error {
+// report prints what the night came to; refused is the gate's word, or nil.
+func report(r *index.Result, output string, refused error, asJSON bool) error {
 	if asJSON {
 		return json.NewEncoder(os.Stdout).Encode(r)
 	}
 	l := r.Ledger
-	fmt.Printf("published snapshot %s to %s\n", r.Snapshot, output)
-	fmt.Printf("%d images listed = %d embedded + %d quarantined", l.Listed, l.Embedded, l.Quarantined)
+	switch {
+	case refused != nil:
+		fmt.Printf("refused snapshot %s in %s\n", r.Snapshot, output)
+	case r.Unchanged:
+		fmt.Printf("nothing has changed since snapshot %s; nothing was published\n", r.Snapshot)
+	default:
+		fmt.Printf("published snapshot %s to %s\n", r.Snapshot, output)
+	}
+	fmt.Printf("%d images listed = %d embedded + %d reused + %d quarantined", l.Listed, l.Embedded, l.Reused, l.Quarantined)
 	for _, reason := range slices.Sorted(keys(l.Reasons)) {
 		fmt.Printf("; %d %s", l.Reasons[reason], reason)
 	}
-	fmt.Printf("\n%.1f s, %.0f images/s\n", r.Seconds, r.ImagesPerSecond)
+	fmt.Printf("\nlast night %d, new %d, changed %d, deleted %d\n", l.Previous, l.New, l.Changed, l.Deleted)
+	fmt.Printf("%.1f s, %.0f images/s\n", r.Seconds, r.ImagesPerSecond)
 	for _, task := range slices.Sorted(keys(r.Recall)) {
 		if recall := r.Recall[task]; recall >= 0 {
 			fmt.Printf("%-16s recall@10 %.4f\n", task, recall)

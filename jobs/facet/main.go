@@ -16,6 +16,7 @@ import (
 	"github.com/facet-search/facet/jobs/verify"
 	"github.com/facet-search/facet/sinks"
 	"github.com/facet-search/facet/sinks/faiss"
+	"github.com/facet-search/facet/sinks/gate"
 )
 
 // The exit codes are part of the interface: schedulers branch on them.
@@ -24,6 +25,7 @@ const (
 	exitError       = 1
 	exitUsage       = 2 // usage or configuration
 	exitRejects     = 3 // more rejects than limits.reject
+	exitRefused     = 4 // the gate refused the snapshot
 	exitDifferences = 5 // verify found differences
 	exitInterrupted = 130
 )
@@ -72,6 +74,8 @@ func exitCode(ctx context.Context, err error) int {
 		return exitUsage
 	case errors.Is(err, sinks.ErrRejects):
 		return exitRejects
+	case errors.Is(err, gate.ErrRefused):
+		return exitRefused
 	case errors.Is(err, verify.ErrDifferences):
 		return exitDifferences
 	}

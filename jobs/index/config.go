@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/facet-search/facet/jobs/jobfile"
 	"github.com/facet-search/facet/pipeline"
@@ -28,7 +29,12 @@ type Config struct {
 	Fetch     int               `yaml:"fetch"`   // objects read at a time
 	Memory    Memory            `yaml:"memory"`  //
 	Recall    Recall            `yaml:"recall"`  //
+	Gate      Gate              `yaml:"gate"`    //
+	Lease     time.Duration     `yaml:"lease"`   // how long a run that has stopped answering keeps others off the output
 	Scratch   string            `yaml:"scratch"` // local folder for files on their way; "": the system's
+
+	Full  bool     `yaml:"-"` // reuse nothing of the last snapshot but ids
+	Retry []string `yaml:"-"` // reasons for which rejected images are tried again though they are unchanged, or "all"
 }
 
 // Gallery says where the images are: an address alone, or a manifest of keys below a prefix.
@@ -53,6 +59,7 @@ func (g *Gallery) UnmarshalYAML(decode func(any) error) error {
 // Model is the ONNX file, and what overrides its metadata.
 type Model struct {
 	Path       string               `yaml:"path"`
+	SHA256     string               `yaml:"sha256"` // pins the file's content; "": any
 	Tasks      []pipeline.Task      `yaml:"tasks"`
 	Preprocess *pipeline.Preprocess `yaml:"preprocess"`
 }
@@ -89,6 +96,16 @@ type Recall struct {
 	Target  float64 `yaml:"target"`  // recall@10 that search parameters are raised for
 }
 
+// Gate is what a snapshot is held against before it becomes the current one.
+type Gate struct {
+	Recall     float64 `yaml:"recall"`     // least recall@10 of each index on its held-out queries
+	Neighbours float64 `yaml:"neighbours"` // least share of their 10 neighbours that unchanged images keep
+	Centroid   float64 `yaml:"centroid"`   // farthest that a task's mean vector may move, in lengths of a vector
+	Norm       float64 `yaml:"norm"`       // largest relative change of the vectors' mean length
+	Deleted    float64 `yaml:"deleted"`    // largest share of last night's images that may be gone
+	Queries    int     `yaml:"queries"`    // unchanged images that are searched for in both nights' indexes
+}
+
 // Defaults is the configuration before the job file and the flags.
 func Defaults() Config {
 	return Config{
@@ -102,6 +119,8 @@ func Defaults() Config {
 		Fetch:     16,
 		Memory:    Memory{InFlight: 256 << 20, Index: 8 << 30},
 		Recall:    Recall{Queries: 500, Target: 0.95},
+		Gate:      Gate{Recall: 0.8, Neighbours: 0.5, Centroid: 0.2, Norm: 0.1, Deleted: 0.2, Queries: 200},
+		Lease:     2 * time.Minute,
 	}
 }
 
@@ -123,8 +142,13 @@ func (c *Config) Validate() []jobfile.Problem {
 	v.within("fetch", float64(c.Fetch), 1, 4096, "16")
 	v.within("recall.queries", float64(c.Recall.Queries), 1, 100000, "500")
 	v.within("recall.target", c.Recall.Target, 0, 1, "0.95")
+	c.Gate.validate(&v)
 	v.within("memory.in_flight", float64(c.Memory.InFlight), 1, math.MaxInt64, "256MiB")
 	v.within("memory.index", float64(c.Memory.Index), 1, math.MaxInt64, "8GiB")
+	v.within("lease", c.Lease.Seconds(), 1, 86400, "2m")
+	for _, r := range c.Retry {
+		v.oneOf("--retry", r, append(reasons(), "all")...)
+	}
 	v.oneOf("engine", c.Engine, "onnxruntime", "onnx-go")
 	v.oneOf("format", c.Format, "parquet", "arrow")
 	if c.Gallery.Manifest != "" && len(c.Gallery.Include)+len(c.Gallery.Exclude) > 0 {
@@ -138,6 +162,23 @@ func (c *Config) Validate() []jobfile.Problem {
 		}
 	}
 	return v
+}
+
+func (g Gate) validate(v *validation) {
+	v.within("gate.recall", g.Recall, 0, 1, "0.8; 0 lets any pass")
+	v.within("gate.neighbours", g.Neighbours, 0, 1, "0.5; 0 lets any pass")
+	v.within("gate.centroid", g.Centroid, 0, 2, "0.2; 2 lets any pass")
+	v.within("gate.norm", g.Norm, 0, math.MaxFloat64, "0.1: a tenth")
+	v.within("gate.deleted", g.Deleted, 0, 1, "0.2: a fifth; 1 lets any pass")
+	v.within("gate.queries", float64(g.Queries), 1, 10000, "200")
+}
+
+// reasons are the names of pipeline's reasons, as they are written to the quarantine.
+func reasons() (names []string) {
+	for _, r := range pipeline.Reasons {
+		names = append(names, string(r))
+	}
+	return names
 }
 
 type validation []jobfile.Problem

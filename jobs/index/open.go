@@ -3,11 +3,13 @@ package index
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"github.com/facet-search/facet/jobs/jobfile"
@@ -39,11 +41,18 @@ type job struct {
 	images    store.Store
 	gallery   gallery.Source
 	output    store.Store
-	previous  *sinks.Snapshot // nil before the first night
+	lease     *sinks.Lease
+	stop      func()          // ends the renewal of the lease
+	pointer   sinks.Pointer   // as it was when the night began
+	previous  *sinks.Snapshot // that it names; nil before the first night
+	reuse     reuse
+	records   *sinks.Records
 
 	dir      string // scratch, removed at the end
 	listing  *stages.Listing
+	agenda   *agenda
 	manifest *sinks.Manifest
+	collect  *sinks.Collect
 	phases   map[string]float64
 }
 
@@ -51,7 +60,9 @@ type job struct {
 // stores. What it opened is closed again when it fails.
 func open(ctx context.Context, c Config, p *progress.Progress) (*job, error) {
 	j := &job{config: c, progress: p, phases: map[string]float64{}}
-	for _, step := range []func(context.Context) error{j.openModel, j.checkIndexes, j.openStores, j.openEngine, j.openScratch} {
+	for _, step := range []func(context.Context) error{
+		j.openModel, j.checkIndexes, j.openStores, j.openEngine, j.openScratch, j.openOutput, j.openReuse,
+	} {
 		if err := step(ctx); err != nil {
 			j.close()
 			return nil, err
@@ -61,6 +72,12 @@ func open(ctx context.Context, c Config, p *progress.Progress) (*job, error) {
 }
 
 func (j *job) close() {
+	if j.reuse.past != nil {
+		j.reuse.past.Close()
+	}
+	if j.agenda != nil {
+		j.agenda.backlog.Close()
+	}
 	if j.listing != nil {
 		j.listing.Close()
 	}
@@ -73,12 +90,16 @@ func (j *job) close() {
 	if j.dir != "" {
 		os.RemoveAll(j.dir)
 	}
+	j.release()
 }
 
 func (j *job) openModel(context.Context) (err error) {
 	m := j.config.Model
 	if j.modelFile, err = os.ReadFile(m.Path); err != nil {
 		return fmt.Errorf("%w: model: %w", jobfile.ErrConfig, err)
+	}
+	if sum := sha256.Sum256(j.modelFile); m.SHA256 != "" && !strings.EqualFold(m.SHA256, hex.EncodeToString(sum[:])) {
+		return fmt.Errorf("%w: model.sha256: %s has %x, the job wants %s", jobfile.ErrConfig, m.Path, sum, m.SHA256)
 	}
 	if j.model, err = modulation.Open(j.modelFile, modulation.Overrides{Tasks: m.Tasks, Preprocess: m.Preprocess}); err != nil {
 		return fmt.Errorf("%w: model %s: %w", jobfile.ErrConfig, m.Path, err)
@@ -134,17 +155,23 @@ func (j *job) openEngine(context.Context) (err error) {
 	return err
 }
 
-// openScratch makes the local folder and the manifest to be filled.
+// openScratch makes the local folder.
 func (j *job) openScratch(context.Context) (err error) {
 	if j.dir, err = os.MkdirTemp(j.config.Scratch, "facet-index-"); err != nil {
 		return fmt.Errorf("%w: scratch folder: %w", jobfile.ErrConfig, err)
 	}
+	return nil
+}
+
+// newManifest is the manifest to be filled.
+func (j *job) newManifest() *sinks.Manifest {
 	m := &sinks.Manifest{
 		Format: sinks.FormatVersion, Snapshot: newSnapshotID(), Facet: version(), Attributes: j.gallery.Attributes(),
 		Model: sinks.ModelState{
 			SHA256: j.model.Digests.File.String(), Preprocess: j.model.Preprocess,
 			PreprocessDigest: j.model.Digests.Preprocess.String(), Engine: j.config.Engine,
 		},
+		Settings: j.config.settings(j.tasks),
 	}
 	if j.previous != nil {
 		m.Parent = &j.previous.Snapshot
@@ -153,18 +180,13 @@ func (j *job) openScratch(context.Context) (err error) {
 		i, _ := taskNamed(j.model.Tasks, t.Name)
 		m.Tasks = append(m.Tasks, sinks.TaskState{Task: t, Digest: j.model.Digests.Tasks[i].String()})
 	}
-	j.manifest = m
-	return nil
+	return m
 }
 
 func (j *job) openStores(ctx context.Context) (err error) {
 	c := j.config
 	if j.output, err = store.Open(ctx, c.Output); err != nil {
 		return fmt.Errorf("%w: output: %w", jobfile.ErrConfig, err)
-	}
-	j.previous, err = sinks.OpenCurrent(ctx, j.output)
-	if err != nil && !errors.Is(err, sinks.ErrNoSnapshot) {
-		return err
 	}
 	return j.openGallery(ctx)
 }
@@ -174,7 +196,9 @@ func (c *Config) imageLimits() imaging.Limits {
 }
 
 // patience is the time that one image may take.
-func (c *Config) patience() time.Duration { return time.Duration(c.Limits.Seconds * float64(time.Second)) }
+func (c *Config) patience() time.Duration {
+	return time.Duration(c.Limits.Seconds * float64(time.Second))
+}
 
 func (g Gallery) address() string {
 	if g.Manifest != "" {

@@ -5,7 +5,7 @@ package index
 const Reference = `gallery: s3://catalogue/images/   # or a folder, or a mapping:
 #  {prefix: s3://…/, include: ["*.jpg"], exclude: ["*/thumbs/*"]}
 #  {manifest: s3://…/list.parquet, key: key, prefix: s3://…/, attributes: [colour]}
-model: models/shop.onnx            # or {path: …, tasks: [{name, output, dim, metric, normalized}], preprocess: {…}}
+model: models/shop.onnx            # or {path: …, sha256: …, tasks: [{name, output, dim, metric, normalized}], preprocess: {…}}
 output: s3://catalogue-index/      # or a folder
 tasks: []                          # by name; none: all of the model's
 index: {default: auto}             # or a FAISS factory string a task, as {style: "IVF1024,SQ8"}
@@ -27,5 +27,13 @@ memory:
 recall:
   queries: 500                     # vectors held out to measure each index with
   target: 0.95                     # recall@10 that search parameters are raised for
+gate:                              # what a snapshot must pass before it becomes the current one; see README, The gate
+  recall: 0.8                      # least recall@10 of each index
+  neighbours: 0.5                  # least share of their 10 neighbours that unchanged images keep
+  centroid: 0.2                    # farthest a task's mean vector may move, in lengths of a vector
+  norm: 0.1                        # largest relative change of the vectors' mean length
+  deleted: 0.2                     # largest share of last night's images that may be gone
+  queries: 200                     # unchanged images that are searched for in both nights' indexes
+lease: 2m                          # how long a run that stopped answering keeps others off the output
 #scratch: /var/tmp                 # default: the system's folder for temporary files
 `

@@ -4,6 +4,7 @@ package index
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -12,21 +13,25 @@ import (
 	"github.com/facet-search/facet/jobs/progress"
 	"github.com/facet-search/facet/pipeline"
 	"github.com/facet-search/facet/sinks"
+	"github.com/facet-search/facet/sinks/gate"
 	"github.com/facet-search/facet/stages"
 )
 
 // Result is what a night came to; it is the JSON line that `facet index --json` ends with.
 type Result struct {
-	Snapshot        string             `json:"snapshot"`
+	Snapshot        string             `json:"snapshot"`  // the current one, published tonight or not
+	Unchanged       bool               `json:"unchanged"` // nothing was to be done, and nothing was published
 	Ledger          sinks.Ledger       `json:"ledger"`
 	Recall          map[string]float64 `json:"recall@10"`
 	Seconds         float64            `json:"seconds"`
 	ImagesPerSecond float64            `json:"images_per_second"`
 	Phases          map[string]float64 `json:"phase_seconds"`
+	Gate            []sinks.Check      `json:"gate"`
 }
 
 // Run runs the job. On an error nothing is published: objects that were written already are named by
-// nothing, and CURRENT is where it was.
+// nothing, and CURRENT is where it was. With a gate.ErrRefused comes the result, if there is a snapshot:
+// it is complete, and its manifest says why it is not the current one.
 func Run(ctx context.Context, c Config, p *progress.Progress) (*Result, error) {
 	begun := time.Now()
 	j, err := open(ctx, c, p)
@@ -34,12 +39,21 @@ func Run(ctx context.Context, c Config, p *progress.Progress) (*Result, error) {
 		return nil, err
 	}
 	defer j.close()
-	for _, step := range []func(context.Context) error{j.list, j.embed, j.index, j.publish} {
-		if err := step(ctx); err != nil {
-			return nil, err
+	ctx, stop := j.hold(ctx)
+	defer stop()
+	for _, step := range []func(context.Context) error{j.list, j.compare, j.embed, j.index, j.storeModel, j.check} {
+		err := step(ctx)
+		if errors.Is(err, errUnchanged) {
+			return j.unchanged(time.Since(begun)), nil
+		}
+		if err != nil {
+			return nil, lost(ctx, err)
 		}
 	}
-	return j.result(time.Since(begun)), nil
+	if err = j.publish(ctx); err != nil && !errors.Is(err, gate.ErrRefused) {
+		return nil, lost(ctx, err)
+	}
+	return j.result(time.Since(begun)), err
 }
 
 // list drains the gallery's listing onto local disk.
@@ -55,77 +69,74 @@ func (j *job) list(ctx context.Context) (err error) {
 	}
 	j.progress.Add(progress.Count{Items: j.listing.Count() - last})
 	j.finish("list")
-	if j.listing.Count() == 0 {
-		return fmt.Errorf("%w: %s", ErrEmpty, j.config.Gallery.address())
-	}
-	return nil
+	return j.checkListing()
 }
 
-// embed is the flow from refs to stored shards.
+// compare finds out what the night has to do, before it does any of it.
+func (j *job) compare(ctx context.Context) (err error) {
+	if j.agenda, err = j.newAgenda(); err != nil {
+		return err
+	}
+	j.progress.Start("compare", j.listing.Count())
+	f := pipeline.NewFlow(ctx)
+	shards := pipeline.From(f, stages.NewPlan(j.listing, j.manifest.Shards.Count))
+	deltas := pipeline.Through(f, "compare", shards, stages.Compare{Parent: j.reuse.parent(), Rules: j.reuse.rules}, compares)
+	pipeline.Into(f, deltas, j.agenda)
+	if err := f.Commit(ctx, j.agenda); err != nil {
+		return err
+	}
+	j.finish("compare")
+	if !j.agenda.touched && j.same() {
+		return errUnchanged
+	}
+	return j.checkDeleted(j.manifest.Ledger)
+}
+
+// compares is how many shards are compared at a time; each is in memory then.
+const compares = 4
+
+// embed is the flow from the items of changed shards to stored shards.
 func (j *job) embed(ctx context.Context) error {
-	c, m := j.config, j.manifest
-	plan := j.plan()
+	c, m, r := j.config, j.manifest, j.reuse
 	budget := stages.NewBudget(int64(c.Memory.InFlight), int64(c.Limits.Bytes))
 	pixels, data := &stages.Buffers{}, &stages.Buffers{}
 	fetch := stages.NewFetch(images{j.images}, int64(c.Limits.Bytes), data)
+	recognise := stages.Recognise{Contents: r.contents(), Need: r.rules.Need, Buffers: data}
 	decode, err := stages.NewDecode(j.model.Preprocess, c.imageLimits(), c.Cores, pixels, data)
 	if err != nil {
 		return err
 	}
-	embed, err := stages.NewEmbed(j.engine, j.tasks, j.model.Preprocess, c.Batch, c.Cores, pixels)
+	compute, err := j.openCompute(pixels)
 	if err != nil {
 		return err
 	}
-	defer embed.Close()
-	shards, err := sinks.NewShards(j.dir, j.tasks, m.Attributes, c.Format == "arrow")
+	defer compute.Close()
+	shards, err := sinks.NewShards(j.dir, j.tasks, m.Attributes, c.arrow())
 	if err != nil {
 		return err
 	}
 	defer shards.Close()
-	collect, err := sinks.NewCollect(j.output, j.dir, m, int64(c.Limits.Reject*float64(j.listing.Count())))
-	if err != nil {
-		return err
-	}
-	defer collect.Close()
+	shards.Reuse = sinks.Reuse{Past: r.past, Changed: r.changed, Named: j.agenda.named}
+	upload := sinks.Upload{Objects: j.output, Past: r.past, Records: j.records, Name: j.agenda.record}
 
-	j.progress.Start("embed", j.listing.Count())
+	j.progress.Start("embed", j.agenda.backlog.Count())
 	f := pipeline.NewFlow(ctx)
-	items := pipeline.Through(f, "admit", pipeline.From(f, plan), stages.Admit{Budget: budget}, 1)
-	decoded := pipeline.Through(f, "decode", pipeline.Through(f, "fetch", items, fetch, c.Fetch), decode, c.Cores)
-	embs := pipeline.Through(f, "embed", pipeline.Batch(f, decoded, c.Batch, sameShard), embed, c.Cores)
+	items := pipeline.Through(f, "admit", pipeline.From(f, j.agenda.backlog), stages.Admit{Budget: budget}, 1)
+	fetched := pipeline.Through(f, "fetch", items, fetch, c.Fetch)
+	known := pipeline.Through(f, "recognise", fetched, recognise, c.Cores)
+	batches := pipeline.Gather(f, "batch", pipeline.Through(f, "decode", known, decode, c.Cores), &stages.Batches{Size: c.Batch})
+	embs := pipeline.Through(f, "embed", batches, compute, c.Cores)
 	done := pipeline.Gather(f, "write", pipeline.Through(f, "count", embs, counter{j.progress}, 1), shards)
-	pipeline.Into(f, pipeline.Through(f, "store", done, sinks.Upload{Objects: j.output}, uploads), collect)
-	if err := f.Commit(ctx, collect); err != nil {
+	pipeline.Into(f, pipeline.Through(f, "store", done, upload, uploads), j.collect)
+	if err := f.Commit(ctx, j.collect); err != nil {
 		return err
 	}
 	j.finish("embed")
-	m.Shards.NextSequence = plan.NextSequences()
-	m.Ledger.Duplicates, m.Ledger.Skipped = plan.Duplicates(), j.gallery.Skipped()
-	m.Ledger.Listed = j.listing.Count() - plan.Duplicates()
-	m.Ledger.New = plan.New()
-	if j.previous != nil {
-		m.Ledger.Previous = j.previous.Ledger.Listed
-		m.Ledger.Deleted = m.Ledger.Previous + m.Ledger.New - m.Ledger.Listed
-	}
 	return nil
 }
 
 // uploads is how many shards are stored at a time, beside the one that is being written.
 const uploads = 2
-
-// sameShard ends a batch with its shard, so that a shard's vectors don't depend on its neighbours.
-func sameShard(last, _ *pipeline.Item) bool { return !last.Last }
-
-func (j *job) plan() *stages.Plan {
-	n := j.listing.Shards(j.config.ShardSize)
-	var allotted stages.Allotted
-	if j.previous != nil {
-		n = j.previous.Shards.Count
-		allotted = sinks.NewAllotted(j.previous)
-	}
-	j.manifest.Shards = sinks.ShardState{Count: n, Hash: "xxh64"}
-	return stages.NewPlan(j.listing, n, allotted)
-}
 
 // counter reports what passes.
 type counter struct{ progress *progress.Progress }
@@ -148,13 +159,14 @@ func (j *job) index(ctx context.Context) error {
 	builder := sinks.IndexBuilder{
 		Objects: j.output, Dir: j.dir, Memory: int64(c.Memory.Index), Queries: c.Recall.Queries, Target: c.Recall.Target, Threads: 1,
 	}
+	recorded := sinks.RecordedIndexes{Builder: builder, Records: j.records}
 	var jobs []sinks.IndexJob
 	for _, t := range j.tasks {
 		jobs = append(jobs, sinks.IndexJob{Task: t, Factory: c.factory(t.Name), Files: j.manifest.Select(sinks.Embedding, t.Name)})
 	}
 	j.progress.Start("index", int64(len(jobs)))
 	f := pipeline.NewFlow(ctx)
-	built := pipeline.Through(f, "index", pipeline.From(f, pipeline.Slice(jobs)), builder, min(c.Cores, len(jobs)))
+	built := pipeline.Through(f, "index", pipeline.From(f, pipeline.Slice(jobs)), recorded, min(c.Cores, len(jobs)))
 	done := pipeline.Through(f, "count", built, indexCounter{j.progress}, 1)
 	indexed := sinks.Indexed{Manifest: j.manifest}
 	pipeline.Into(f, done, indexed)
@@ -182,29 +194,60 @@ func (c *Config) factory(task string) string {
 	return "auto"
 }
 
-// publish makes the snapshot the current one.
+// publish writes the manifest, which makes the snapshot complete, and then makes it the current one
+// unless the gate refuses it.
 func (j *job) publish(ctx context.Context) error {
 	j.progress.Start("publish", 1)
-	model, err := sinks.StoreModel(ctx, j.output, j.modelFile)
+	m := j.manifest
+	m.Created = time.Now().UTC().Truncate(time.Second)
+	m.Sort()
+	current, err := sinks.WriteManifest(ctx, j.output, m)
 	if err != nil {
 		return err
 	}
-	j.manifest.Model.Path = model.Path
-	j.manifest.Files = append(j.manifest.Files, model)
-	j.manifest.Created = time.Now().UTC().Truncate(time.Second)
-	if err := sinks.Publish(ctx, j.output, j.manifest, j.previous); err != nil {
+	if err := gate.Verdict(m.Gate); err != nil {
+		return fmt.Errorf("snapshot %s is %w; to publish it all the same: facet publish --accept %s", m.Snapshot, err, m.Snapshot)
+	}
+	if err := j.lease.Held(); err != nil {
 		return err
+	}
+	if _, err := j.pointer.Move(ctx, j.output, current); err != nil {
+		return err
+	}
+	if err := j.records.Clear(ctx); err != nil {
+		j.progress.Log().Warn("the snapshot is published; facet gc will remove what is left of the run", "error", err)
 	}
 	j.progress.Add(progress.Count{Items: 1})
 	j.finish("publish")
 	return nil
 }
 
+// storeModel puts the model beside the files it made.
+func (j *job) storeModel(ctx context.Context) error {
+	model, err := sinks.StoreModel(ctx, j.output, j.modelFile)
+	if err != nil {
+		return err
+	}
+	j.manifest.Model.Path = model.Path
+	j.manifest.Files = append(j.manifest.Files, model)
+	return nil
+}
+
 func (j *job) finish(phase string) { j.phases[phase] = j.progress.Finish().Seconds() }
+
+// unchanged is the result of a night that published nothing.
+func (j *job) unchanged(took time.Duration) *Result {
+	r := j.result(took)
+	r.Snapshot, r.Unchanged = j.previous.Snapshot, true
+	for _, t := range j.previous.Tasks {
+		r.Recall[t.Name] = t.Index.Recall
+	}
+	return r
+}
 
 func (j *job) result(took time.Duration) *Result {
 	r := &Result{
-		Snapshot: j.manifest.Snapshot, Ledger: j.manifest.Ledger, Recall: map[string]float64{}, Phases: j.phases,
+		Snapshot: j.manifest.Snapshot, Ledger: j.manifest.Ledger, Recall: map[string]float64{}, Phases: j.phases, Gate: j.manifest.Gate,
 		Seconds: took.Seconds(), ImagesPerSecond: float64(j.manifest.Ledger.Listed) / took.Seconds(),
 	}
 	for _, t := range j.manifest.Tasks {
