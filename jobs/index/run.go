@@ -67,7 +67,7 @@ func (j *job) embed(ctx context.Context) error {
 	plan := j.plan()
 	budget := stages.NewBudget(int64(c.Memory.InFlight), int64(c.Limits.Bytes))
 	pixels, data := &stages.Buffers{}, &stages.Buffers{}
-	fetch := stages.NewFetch(images{j.images}, int64(c.Limits.Bytes), data)
+	fetch := stages.NewFetch(images{j.images, c.patience()}, int64(c.Limits.Bytes), data)
 	decode, err := stages.NewDecode(j.model.Preprocess, c.imageLimits(), c.Cores, pixels, data)
 	if err != nil {
 		return err
