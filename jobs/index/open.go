@@ -256,13 +256,19 @@ func (j *job) openManifest(ctx context.Context, g Gallery) error {
 }
 
 // images reads the gallery's objects for the fetch stage.
-type images struct{ store.Store }
+type images struct {
+	store.Store
+	patience time.Duration
+}
 
 // ReadObject implements stages.Objects.
 func (i images) ReadObject(ctx context.Context, key string, buf []byte, limit int64) ([]byte, pipeline.Ref, error) {
-	data, ref, err := store.ReadObject(ctx, i.Store, key, buf, limit)
-	if errors.Is(err, store.ErrTooLarge) {
+	data, ref, err := store.ReadObject(store.WithPatience(ctx, i.patience, stages.Silences), i.Store, key, buf, limit)
+	switch {
+	case errors.Is(err, store.ErrTooLarge):
 		err = fmt.Errorf("%w: %w", stages.ErrTooLarge, err)
+	case errors.Is(err, store.ErrSilent):
+		err = fmt.Errorf("%w: %w", stages.ErrSilent, err)
 	}
 	return data, ref, err
 }

@@ -100,7 +100,7 @@ func (j *job) embed(ctx context.Context) error {
 	c, m, r := j.config, j.manifest, j.reuse
 	budget := stages.NewBudget(int64(c.Memory.InFlight), int64(c.Limits.Bytes))
 	pixels, data := &stages.Buffers{}, &stages.Buffers{}
-	fetch := stages.NewFetch(images{j.images}, int64(c.Limits.Bytes), data)
+	fetch := stages.NewFetch(images{j.images, c.patience()}, int64(c.Limits.Bytes), data)
 	recognise := stages.Recognise{Contents: r.contents(), Need: r.rules.Need, Buffers: data}
 	decode, err := stages.NewDecode(j.model.Preprocess, c.imageLimits(), c.Cores, pixels, data)
 	if err != nil {

@@ -53,6 +53,9 @@ func readOnce(ctx context.Context, s Reader, key string, buf []byte, limit int64
 		return nil, ref, backoff.Permanent(fmt.Errorf("%w: %d bytes, %d are allowed", ErrTooLarge, ref.Size, limit))
 	}
 	buf, err = fill(body, buf[:0], ref.Size)
+	if errors.Is(err, ErrSilent) {
+		err = backoff.Permanent(err)
+	}
 	if err != nil {
 		return nil, ref, fmt.Errorf("read %q: %w", key, err)
 	}

@@ -67,6 +67,7 @@ func OpenS3(ctx context.Context, address string) (*S3, error) {
 	}
 	client := s3.NewFromConfig(c, func(o *s3.Options) {
 		o.UsePathStyle = o.BaseEndpoint != nil || c.BaseEndpoint != nil
+		o.HTTPClient = patient{o.HTTPClient}
 		o.DisableLogOutputChecksumValidationSkipped = true
 		o.APIOptions = append(o.APIOptions, refuseEmptyAnswers)
 	})
@@ -91,6 +92,7 @@ func newRetryer() aws.Retryer {
 		// The token bucket would give up early when many requests fail together, which is just when a
 		// nightly job should wait.
 		o.RateLimiter = ratelimit.None
+		o.Retryables = append([]retry.IsErrorRetryable{retry.IsErrorRetryableFunc(retrySilence)}, o.Retryables...)
 		o.Retryables = append(o.Retryables, retry.IsErrorRetryableFunc(retryable))
 	})
 }

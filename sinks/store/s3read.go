@@ -102,6 +102,8 @@ func (b *body) ended(err error) {
 		b.err = b.ctx.Err()
 	case b.at == b.end && errors.Is(err, io.EOF):
 		b.err = io.EOF
+	case errors.Is(err, ErrSilent):
+		b.err = err
 	case b.at == b.end: // a checksum that does not match: nothing to go on from
 		b.err = withoutEOF(err)
 	default:

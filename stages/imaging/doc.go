@@ -30,7 +30,8 @@
 //
 // Every header is read, and held against the Limits, before a pixel is allocated. Then it is the whole
 // image or nothing: all that a decoder had to guess ends in a *pipeline.Reject. A JPEG may lack its end
-// marker if all its coefficients are there, and a GIF its trailer; a PNG must end in IEND and every
+// marker if all its coefficients are there (not where they are coded arithmetically, which cannot
+// tell), and a GIF its trailer; a PNG must end in IEND and every
 // checksum must be right, a WebP must be as long as it says.
 //
 // Every decoder looks at the clock between rows, passes or portions of the data, and stops once its

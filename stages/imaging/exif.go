@@ -8,7 +8,7 @@ import (
 // exifOrientation reads the tag from EXIF data, with or without the prefix JPEG gives it: 1…8, or 0
 // where nothing valid is said.
 func exifOrientation(b []byte) int {
-	const tag, short, entry = 0x0112, 3, 12
+	const tag, entry = 0x0112, 12
 	b = bytes.TrimPrefix(b, []byte("Exif\x00\x00"))
 	order := byteOrder(b)
 	if order == nil {
@@ -23,10 +23,25 @@ func exifOrientation(b []byte) int {
 		if order.Uint16(e) != tag {
 			continue
 		}
-		if v := int(order.Uint16(e[8:])); order.Uint16(e[2:]) == short && v >= 1 && v <= 8 {
+		if v := exifNumber(order, e); v >= 1 && v <= 8 {
 			return v
 		}
 		return 0
+	}
+	return 0
+}
+
+// exifNumber is the first number of an entry of whole ones, 0 if it holds none. Cameras write SHORT, the
+// other types are what Pillow takes for it.
+func exifNumber(order binary.ByteOrder, entry []byte) int {
+	if order.Uint32(entry[4:]) == 0 {
+		return 0
+	}
+	switch order.Uint16(entry[2:]) {
+	case 3, 8: // SHORT, SSHORT
+		return int(order.Uint16(entry[8:]))
+	case 4, 9, 13: // LONG, SLONG, IFD
+		return int(order.Uint32(entry[8:]))
 	}
 	return 0
 }

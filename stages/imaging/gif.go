@@ -32,6 +32,9 @@ func parseGIF(data []byte) (header, error) {
 	if len(data) < screen {
 		return header{}, cut("the header")
 	}
+	if v := data[4]; v != '7' && v != '9' {
+		return header{}, reject(pipeline.Unsupported, "version %q", data[3:6])
+	}
 	w := gifWalk{rest: data[screen:], transparent: -1}
 	w.Width, w.Height = int(binary.LittleEndian.Uint16(data[6:])), int(binary.LittleEndian.Uint16(data[8:]))
 	for i := range w.palette { // what Pillow shows for colours that no table defines

@@ -75,7 +75,12 @@ static void nothing(j_decompress_ptr j) { (void)j; }
 // one bit of it, it warns, and the warning ends the decode.
 static boolean fill(j_decompress_ptr j) {
   static const JOCTET end[] = {0xFF, JPEG_EOI};
-  ((reader *)j)->dry = 1;
+  reader *d = (reader *)j;
+  d->dry = 1;
+  if (j->arith_code) { // that decoder goes on with zeros, and says nothing
+    facet_fail(d->message, FACET_TRUNCATED, "the data end before the image does");
+    stop(d, FACET_TRUNCATED);
+  }
   j->src->next_input_byte = end;
   j->src->bytes_in_buffer = sizeof end;
   return TRUE;

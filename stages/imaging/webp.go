@@ -8,8 +8,9 @@ import (
 
 // parseWebP walks the chunks of a RIFF container. Only data that are as long as they say are whole.
 func parseWebP(data []byte) (header, error) {
-	const riff, chunk = 12, 8
+	const riff, chunk, hasEXIF = 12, 8, 8
 	var h header
+	var flags byte // of the extended format
 	size := int64(binary.LittleEndian.Uint32(data[4:])) + chunk
 	whole := size <= int64(len(data))
 	rest := data[riff:min(max(size, riff), int64(len(data)))]
@@ -22,7 +23,10 @@ func parseWebP(data []byte) (header, error) {
 		if h.Width == 0 {
 			h.Width, h.Height = webpSize(kind, body[:n])
 		}
-		if kind == "EXIF" {
+		if kind == "VP8X" && n > 0 {
+			flags = body[0]
+		}
+		if kind == "EXIF" && flags&hasEXIF != 0 && h.Orientation == 0 {
 			h.Orientation = exifOrientation(body[:n])
 		}
 		rest = body[min(n+n&1, int64(len(body))):]

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // Fault is one thing that goes wrong with a request.
@@ -27,10 +28,14 @@ const (
 	Shortened Fault = "answer claims to be over" // half the body, and a Content-Length to match
 	Emptied   Fault = "answer without a body"    // a Content-Length of 0
 	Overlong  Fault = "answer claims to be more" // a Content-Length beyond the body
+	Delayed   Fault = "answer is late"           // by some milliseconds
+	Stale     Fault = "listing is old"           // the first answer ever given to that very question
+	// Silent is not among AllFaults: it lasts until the client gives up.
+	Silent Fault = "answer stops amid its body" // with the connection kept open
 )
 
-// AllFaults is one of each.
-var AllFaults = []Fault{Internal, SlowDown, Refused, Lost, Truncated, Shortened, Emptied, Overlong}
+// AllFaults is one of each that strikes at once.
+var AllFaults = []Fault{Internal, SlowDown, Refused, Lost, Truncated, Shortened, Emptied, Overlong, Delayed, Stale}
 
 // Faulty is a proxy in front of a Server with which some requests go wrong.
 type Faulty struct {
@@ -41,6 +46,9 @@ type Faulty struct {
 	count  atomic.Int64 // of the faults so far
 	mu     sync.Mutex   // guards random
 	random *rand.Rand   // the same faults in the same order of requests
+
+	only     func(*http.Request) bool // nil: all
+	listings sync.Map                 // question to its first answer, for Stale
 }
 
 // NewFaulty puts a proxy before a server until the test ends, and points the SDK's own chain of
@@ -55,11 +63,17 @@ func NewFaulty(t testing.TB, s *Server, share float64, faults ...Fault) *Faulty 
 	return f
 }
 
+// Only lets things go wrong with no requests but these. It is called before the first.
+func (f *Faulty) Only(these func(*http.Request) bool) { f.only = these }
+
 // Faults is how many requests went wrong so far.
 func (f *Faulty) Faults() int64 { return f.count.Load() }
 
 // draw decides about one request; "" means that nothing goes wrong.
-func (f *Faulty) draw() Fault {
+func (f *Faulty) draw(r *http.Request) Fault {
+	if f.only != nil && !f.only(r) {
+		return ""
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.random.Float64() >= f.share {
@@ -71,7 +85,7 @@ func (f *Faulty) draw() Fault {
 
 // ServeHTTP implements http.Handler.
 func (f *Faulty) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	fault := f.draw()
+	fault := f.draw(r)
 	switch fault {
 	case Internal:
 		refuse(w, r, http.StatusInternalServerError, "InternalError")
@@ -88,22 +102,57 @@ func (f *Faulty) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		reset(w)
 		return
 	}
-	announced := len(body)
+	body = f.first(r, answer, body, fault == Stale)
 	if r.Method == http.MethodHead { // it has no body to lie about
 		fault = ""
 	}
 	switch fault {
-	case Truncated:
-		body = body[:len(body)/2]
-	case Shortened:
-		body = body[:len(body)/2]
-		announced = len(body)
-	case Emptied:
-		body, announced = nil, 0
-	case Overlong:
-		announced += 10
+	case Delayed:
+		time.Sleep(delay)
+	case Silent:
+		stop(w, r, answer, body)
+		return
 	}
-	send(w, r, answer, body, announced)
+	part, announced := spoil(fault, body)
+	send(w, r, answer, part, announced)
+}
+
+// spoil is what of a body is sent, and how long it is said to be.
+func spoil(fault Fault, body []byte) (part []byte, announced int) {
+	half := body[:len(body)/2]
+	switch fault {
+	case Truncated:
+		return half, len(body)
+	case Shortened:
+		return half, len(half)
+	case Emptied:
+		return nil, 0
+	case Overlong:
+		return body, len(body) + 10
+	}
+	return body, len(body)
+}
+
+// stop sends half an answer, and then nothing until the client goes.
+func stop(w http.ResponseWriter, r *http.Request, answer *http.Response, body []byte) {
+	head(w, r, answer, len(body))
+	_, _ = w.Write(body[:len(body)/2])
+	_ = http.NewResponseController(w).Flush()
+	<-r.Context().Done()
+}
+
+// delay is that of a Delayed answer.
+const delay = 20 * time.Millisecond
+
+// first remembers a listing's first answer, and returns it in place of today's if old is asked for.
+func (f *Faulty) first(r *http.Request, answer *http.Response, body []byte, old bool) []byte {
+	if r.Method != http.MethodGet || !r.URL.Query().Has("list-type") || answer.StatusCode != http.StatusOK {
+		return body
+	}
+	if was, seen := f.listings.LoadOrStore(r.URL.String(), body); seen && old {
+		return was.([]byte)
+	}
+	return body
 }
 
 func refuse(w http.ResponseWriter, r *http.Request, status int, code string) {
@@ -139,8 +188,8 @@ func (f *Faulty) forward(r *http.Request) (*http.Response, []byte, error) {
 	return answer, body.Bytes(), err
 }
 
-// send passes an answer on, with a length that need not be its body's.
-func send(w http.ResponseWriter, r *http.Request, answer *http.Response, body []byte, announced int) {
+// head passes an answer's headers on.
+func head(w http.ResponseWriter, r *http.Request, answer *http.Response, announced int) {
 	for name, values := range answer.Header {
 		w.Header()[name] = values
 	}
@@ -148,6 +197,11 @@ func send(w http.ResponseWriter, r *http.Request, answer *http.Response, body []
 		w.Header().Set("Content-Length", fmt.Sprint(announced))
 	}
 	w.WriteHeader(answer.StatusCode)
+}
+
+// send passes an answer on, with a length that need not be its body's.
+func send(w http.ResponseWriter, r *http.Request, answer *http.Response, body []byte, announced int) {
+	head(w, r, answer, announced)
 	_, _ = w.Write(body)
 	if r.Method != http.MethodHead && len(body) < announced {
 		panic(http.ErrAbortHandler) // ends the connection

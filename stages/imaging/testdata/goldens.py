@@ -1,6 +1,8 @@
 """Makes the fixtures of package imaging and goldens.json, what Pillow makes of them.
 
 Rerun with: python3 goldens.py   (Pillow 13, NumPy; the tests themselves need no Python)
+arithmetic.jpg and arithmeticprogressive.jpg, which Pillow cannot write, are s420.jpg through
+jpegtran -arithmetic [-progressive].
 Every golden is the SHA-256 of RGB bytes. Frames named "WxH" are not files but noise(w, h), which the
 test generates by the same formula.
 """
@@ -235,8 +237,9 @@ def fits(f, size):
     return min(w * scale, h * scale) > 0.51
 
 
-jpegs(), pngs(), webps(), gifs()
-cases = list(goldens())
-with open("goldens.json", "w") as out:
-    out.write("[\n" + ",\n".join(json.dumps({k: v for k, v in c.items() if v is not None}, separators=(",", ":")) for c in cases) + "\n]\n")
-print(len(cases), "goldens; Pillow", Image.__version__, "libjpeg-turbo", features.version("libjpeg_turbo"))
+if __name__ == "__main__":
+    jpegs(), pngs(), webps(), gifs()
+    cases = list(goldens())
+    with open("goldens.json", "w") as out:
+        out.write("[\n" + ",\n".join(json.dumps({k: v for k, v in c.items() if v is not None}, separators=(",", ":")) for c in cases) + "\n]\n")
+    print(len(cases), "goldens; Pillow", Image.__version__, "libjpeg-turbo", features.version("libjpeg_turbo"))
