@@ -28,6 +28,7 @@ type Config struct {
 	Fetch     int               `yaml:"fetch"`   // objects read at a time
 	Memory    Memory            `yaml:"memory"`  //
 	Recall    Recall            `yaml:"recall"`  //
+	Retrain   Retrain           `yaml:"retrain"` //
 	Scratch   string            `yaml:"scratch"` // local folder for files on their way; "": the system's
 }
 
@@ -86,6 +87,12 @@ type Recall struct {
 	Target  float64 `yaml:"target"`  // recall@10 that search parameters are raised for
 }
 
+// Retrain says when last night's index is built anew rather than kept up.
+type Retrain struct {
+	Changed   float64 `yaml:"changed"`   // share of the vectors that changed since training
+	Imbalance float64 `yaml:"imbalance"` // of the lists, times that after training
+}
+
 // Defaults is the configuration before the job file and the flags.
 func Defaults() Config {
 	return Config{
@@ -99,6 +106,7 @@ func Defaults() Config {
 		Fetch:     16,
 		Memory:    Memory{InFlight: 256 << 20, Index: 8 << 30},
 		Recall:    Recall{Queries: 500, Target: 0.95},
+		Retrain:   Retrain{Changed: 0.3, Imbalance: 1.5},
 	}
 }
 
@@ -119,6 +127,8 @@ func (c *Config) Validate() []jobfile.Problem {
 	v.within("fetch", float64(c.Fetch), 1, 4096, "16")
 	v.within("recall.queries", float64(c.Recall.Queries), 1, 100000, "500")
 	v.within("recall.target", c.Recall.Target, 0, 1, "0.95")
+	v.within("retrain.changed", c.Retrain.Changed, 0, 1, "a share: 0.3 is three vectors in ten")
+	v.within("retrain.imbalance", c.Retrain.Imbalance, 1, 1000, "1.5")
 	v.within("memory.in_flight", float64(c.Memory.InFlight), 1, math.MaxInt64, "256MiB")
 	v.within("memory.index", float64(c.Memory.Index), 1, math.MaxInt64, "8GiB")
 	v.oneOf("engine", c.Engine, "onnxruntime", "onnx-go")

@@ -26,5 +26,8 @@ memory:
 recall:
   queries: 500                     # vectors held out to measure each index with
   target: 0.95                     # recall@10 that search parameters are raised for
+retrain:                           # when an IVF index is trained anew instead of updated
+  changed: 0.3                     # share of the vectors that changed since training
+  imbalance: 1.5                   # of its lists, times that after training
 #scratch: /var/tmp                 # default: the system's folder for temporary files
 `
