@@ -1,48 +1,98 @@
 package sinks
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"os"
-	"path"
 
 	"github.com/facet-search/facet/pipeline"
 	"github.com/facet-search/facet/sinks/faiss"
 	"github.com/facet-search/facet/sinks/store"
 )
 
-// IndexJob is one task's index to be built from its published embeddings.
+// IndexJob is one task's index to be made from its published embeddings.
 type IndexJob struct {
 	Task    pipeline.Task
+	Digest  string // of the task, as TaskState has it: with another one every vector is another
 	Factory string // "auto", or a FAISS factory string
 	Files   []File // the task's embeddings, in the order of shards
 }
 
-// BuiltIndex is a stored index.
+// BuiltIndex is a stored index. Its Origin.Trained is empty when it was trained tonight: Indexed, who
+// knows the snapshot's name, fills it in.
 type BuiltIndex struct {
 	Task  string
 	Index TaskIndex
 	Files []File // knn.index and index_infos.json
 }
 
-// IndexBuilder builds and stores indexes. It is a pipeline.Stage, safe for several workers.
+// IndexBuilder makes and stores indexes: it keeps up last night's where that does as well, and builds
+// the others anew. What comes out depends on the builder's fields and the job alone; see Inputs. It
+// is a pipeline.Stage, safe for several workers.
 //
 // It reads the embeddings back from the store rather than taking them from the flow: the index is of
 // what was published, each file is compared with its digest on the way, and an index can be built
 // again from a snapshot alone.
 type IndexBuilder struct {
 	Objects store.Store
-	Dir     string // local folder for the index file
-	Memory  int64  // bytes that an index chosen by "auto" may take
-	Queries int    // vectors to hold out
+	Parent  *Snapshot // last night's; nil builds all anew
+	Dir     string    // local folder for the index file
+	Memory  int64     // bytes that an index chosen by "auto" may take
+	Queries int       // vectors to hold out
 	Target  float64
 	Threads int // OpenMP threads an index; more than 1 gives up identical bytes for HNSW
+	Retrain Retrain
 }
+
+// Retrain says when an index with inverted lists is trained anew instead of being updated. With the
+// zero value every change does it.
+type Retrain struct {
+	Changed   float64 // share of the vectors that left, came or were replaced since training
+	Imbalance float64 // of the lists, times that after training
+}
+
+// Process implements pipeline.Stage.
+func (b IndexBuilder) Process(ctx context.Context, job IndexJob) (*BuiltIndex, error) {
+	made, err := b.make(ctx, job)
+	if err != nil {
+		return nil, fmt.Errorf("index of task %q: %w", job.Task.Name, err)
+	}
+	return made, nil
+}
+
+func (b IndexBuilder) make(ctx context.Context, job IndexJob) (*BuiltIndex, error) {
+	factory, err := b.factory(job)
+	if err != nil {
+		return nil, err
+	}
+	made, err := b.keepUp(ctx, job, factory)
+	var why anew
+	if errors.As(err, &why) {
+		return b.build(ctx, job, factory, string(why))
+	}
+	return made, err
+}
+
+// anew is why an index has to be built anew, on its way to where that is done.
+type anew string
+
+// Error implements error.
+func (a anew) Error() string { return string(a) }
+
+func anewf(format string, args ...any) error { return anew(fmt.Sprintf(format, args...)) }
+
+func (b IndexBuilder) factory(job IndexJob) (string, error) {
+	factory := job.Factory
+	if factory == "auto" || factory == "" {
+		factory = faiss.Choose(int(vectorCount(job.Files)), job.Task.Dim, b.Memory)
+	}
+	return faiss.Resolve(factory)
+}
+
+func (b IndexBuilder) asked() Asked { return Asked{Queries: b.Queries, Target: b.Target} }
 
 // vectorCount is the number of rows of files.
 func vectorCount(files []File) int64 {
@@ -57,196 +107,33 @@ func vectorCount(files []File) int64 {
 // a small gallery keeps enough to be searched.
 func (b IndexBuilder) held(n int) int { return min(b.Queries, n/10) }
 
-// Process implements pipeline.Stage.
-func (b IndexBuilder) Process(ctx context.Context, job IndexJob) (*BuiltIndex, error) {
-	built, err := b.build(ctx, job)
-	if err != nil {
-		return nil, fmt.Errorf("index of task %q: %w", job.Task.Name, err)
-	}
-	return built, nil
-}
+// inputsVersion changes when the same inputs come to another index.
+const inputsVersion = 1
 
-func (b IndexBuilder) build(ctx context.Context, job IndexJob) (*BuiltIndex, error) {
-	n := int(vectorCount(job.Files))
-	spec, split, err := b.plan(job, n)
-	if err != nil {
-		return nil, err
-	}
-	fb, err := faiss.Start(ctx, spec)
-	if err != nil {
-		return nil, err
-	}
-	defer fb.Close()
-	if spec.Train > 0 {
-		if err := b.train(ctx, fb, job, split); err != nil {
-			return nil, err
+// Inputs is a digest of all that decides what Process makes of a job: the embeddings by their
+// content, the wishes, and the index that it would keep up. An index that was made for the same
+// inputs can be taken instead of being made again.
+func (b IndexBuilder) Inputs(job IndexJob) (string, error) {
+	all := struct {
+		Version        int
+		Job            IndexJob
+		Memory         int64
+		Asked          Asked
+		Threads        int
+		Retrain        Retrain
+		Last           TaskState
+		Index, Vectors []File
+	}{Version: inputsVersion, Job: job, Memory: b.Memory, Asked: b.asked(), Threads: b.Threads, Retrain: b.Retrain}
+	if b.Parent != nil {
+		if state, err := b.Parent.Task(job.Task.Name); err == nil {
+			all.Last = state
 		}
+		all.Index = b.Parent.Select(Index, job.Task.Name)
+		all.Vectors = b.Parent.Select(Embedding, job.Task.Name)
 	}
-	if err := b.fill(ctx, fb, job, split); err != nil {
-		return nil, err
-	}
-	report, err := fb.Finish()
-	if err != nil {
-		return nil, err
-	}
-	return b.publish(ctx, fb, spec, report, int64(n))
-}
-
-func (b IndexBuilder) plan(job IndexJob, n int) (faiss.Spec, faiss.Split, error) {
-	factory := job.Factory
-	if factory == "auto" || factory == "" {
-		factory = faiss.Choose(n, job.Task.Dim, b.Memory)
-	}
-	factory, err := faiss.Resolve(factory)
-	if err != nil {
-		return faiss.Spec{}, faiss.Split{}, err
-	}
-	held := b.held(n)
-	train, err := faiss.TrainSize(factory, n-held)
-	if err != nil {
-		return faiss.Spec{}, faiss.Split{}, err
-	}
-	spec := faiss.Spec{Task: job.Task, Factory: factory, Train: train, Threads: b.Threads, Recall: b.Target}
-	return spec, faiss.NewSplit(n, held, train), nil
-}
-
-// each reads the job's embeddings in order.
-func (b IndexBuilder) each(ctx context.Context, job IndexJob, do func(Vectors) error) error {
-	for _, f := range job.Files {
-		data, err := readFile(ctx, b.Objects, f)
-		if err != nil {
-			return err
-		}
-		if err := ReadVectors(ctx, data, job.Task.Dim, do); err != nil {
-			return fmt.Errorf("%s: %w", f.Path, err)
-		}
-	}
-	return nil
-}
-
-func (b IndexBuilder) train(ctx context.Context, fb *faiss.Builder, job IndexJob, split faiss.Split) error {
-	err := b.each(ctx, job, func(v Vectors) error {
-		return fb.Sample(v.where(job.Task.Dim, split.Sampled).Data)
-	})
-	if err != nil {
-		return err
-	}
-	return fb.Train()
-}
-
-// fill hands over the held-out vectors and then all others: two passes, so that neither the queries'
-// place in the gallery nor its size matters to memory.
-func (b IndexBuilder) fill(ctx context.Context, fb *faiss.Builder, job IndexJob, split faiss.Split) error {
-	err := b.each(ctx, job, func(v Vectors) error {
-		v = v.where(job.Task.Dim, split.HeldOut)
-		return fb.HoldOut(v.IDs, v.Data)
-	})
-	if err != nil {
-		return err
-	}
-	return b.each(ctx, job, func(v Vectors) error {
-		v = v.where(job.Task.Dim, func(id int64) bool { return !split.HeldOut(id) })
-		return fb.Add(v.IDs, v.Data)
-	})
-}
-
-// where copies the rows whose ids are wanted.
-func (v Vectors) where(dim int, wanted func(int64) bool) Vectors {
-	var out Vectors
-	for i, id := range v.IDs {
-		if wanted(id) {
-			out.IDs = append(out.IDs, id)
-			out.Data = append(out.Data, v.Data[i*dim:(i+1)*dim]...)
-		}
-	}
-	return out
-}
-
-func (b IndexBuilder) publish(ctx context.Context, fb *faiss.Builder, spec faiss.Spec, report faiss.Report, n int64) (*BuiltIndex, error) {
-	local, err := createLocal(b.Dir, "knn-*.index")
-	if err != nil {
-		return nil, err
-	}
-	defer local.discard()
-	stats, size, err := fb.Write(local.f.Name())
-	if err != nil {
-		return nil, err
-	}
-	if stats.Total != n {
-		return nil, fmt.Errorf("%w: the index holds %d vectors, the embeddings are %d", ErrUnbalanced, stats.Total, n)
-	}
-	digest, err := hashFile(local.f.Name())
-	if err != nil {
-		return nil, err
-	}
-	task := spec.Task.Name
-	dir := path.Join("index", task, digest[:16])
-	index := File{Path: path.Join(dir, "knn.index"), Kind: Index, Task: task, Rows: n, Bytes: size, SHA256: digest}
-	if err := storeFile(ctx, b.Objects, Sealed{File: index, Local: local.f.Name()}); err != nil {
-		return nil, err
-	}
-	var doc bytes.Buffer
-	if err := faiss.NewInfos(spec, index.Path, report, stats, size).Encode(&doc); err != nil {
-		return nil, fmt.Errorf("encode index infos: %w", err)
-	}
-	infos := File{Kind: IndexInfos, Task: task, Bytes: int64(doc.Len()), SHA256: hexDigest(doc.Bytes())}
-	infos.Path = path.Join(dir, "index_infos.json")
-	// The latencies in it differ from run to run: where the same index was published before, the
-	// manifest of that snapshot holds its digest, so the document that is there stays.
-	infos, err = keepOrPut(ctx, b.Objects, infos, doc.Bytes())
-	if err != nil {
-		return nil, err
-	}
-	t := TaskIndex{Path: index.Path, Factory: spec.Factory, Params: report.Params, NTotal: stats.Total, Recall: -1, Queries: report.Queries}
-	if report.Recall10 != nil {
-		t.Recall = *report.Recall10
-	}
-	return &BuiltIndex{Task: task, Index: t, Files: []File{index, infos}}, nil
-}
-
-// keepOrPut writes an object unless it is there already, and describes the one that is there after.
-func keepOrPut(ctx context.Context, objects store.Store, f File, data []byte) (File, error) {
-	_, err := put(ctx, objects, f.Path, data, store.IfAbsent())
-	if errors.Is(err, store.ErrPrecondition) {
-		if data, _, err = readSmall(ctx, objects, f.Path); err == nil {
-			f.Bytes, f.SHA256 = int64(len(data)), hexDigest(data)
-		}
-	}
-	if err != nil {
-		return f, fmt.Errorf("store %s: %w", f.Path, err)
-	}
-	return f, nil
-}
-
-func hashFile(path string) (string, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return "", fmt.Errorf("hash file: %w", err)
-	}
-	defer f.Close()
 	sum := sha256.New()
-	if _, err := io.Copy(sum, f); err != nil {
-		return "", fmt.Errorf("hash file: %w", err)
+	if err := json.NewEncoder(sum).Encode(all); err != nil {
+		return "", fmt.Errorf("digest of the inputs of index %q: %w", job.Task.Name, err)
 	}
 	return hex.EncodeToString(sum.Sum(nil)), nil
 }
-
-// Indexed enters built indexes into the manifest. It is a pipeline.Sink.
-type Indexed struct{ Manifest *Manifest }
-
-// Write implements pipeline.Sink.
-func (s Indexed) Write(_ context.Context, b *BuiltIndex) error {
-	for i := range s.Manifest.Tasks {
-		if t := &s.Manifest.Tasks[i]; t.Name == b.Task {
-			t.Index = b.Index
-		}
-	}
-	l := s.Manifest.Ledger.Tasks[b.Task]
-	l.NTotal = b.Index.NTotal
-	s.Manifest.Ledger.Tasks[b.Task] = l
-	s.Manifest.Files = append(s.Manifest.Files, b.Files...)
-	return nil
-}
-
-// Commit implements pipeline.Committer.
-func (Indexed) Commit(context.Context) error { return nil }

@@ -58,21 +58,31 @@ type TaskIndex struct {
 	NTotal  int64   `json:"ntotal"`
 	Recall  float64 `json:"recall@10"` // against exact search on held-out queries; -1 when there are too few vectors
 	Queries int     `json:"recall_queries"`
+	Asked   Asked   `json:"asked"`
 	Origin  Origin  `json:"origin"`
+}
+
+// Asked is what a job wanted of an index's recall: with other wishes it is measured again.
+type Asked struct {
+	Queries int     `json:"queries"` // vectors to hold out, at most
+	Target  float64 `json:"target"`  // recall@10 that search parameters are raised for
 }
 
 // Origin says how a night came by an index, and what the next one needs to know to keep it up.
 type Origin struct {
 	How string `json:"how"` // "built", "updated" (what left removed, what came added) or "kept" (the same file)
 	Why string `json:"why"` // what decided that, with its figure
-	// Trained is the snapshot whose vectors the index was trained on, and Changed how many vectors were
-	// removed or added since, both over the whole chain of updates.
+	// Trained is the snapshot whose vectors the index was trained on, and Changed how many vectors left,
+	// came or were replaced since, both over the whole chain of updates.
 	Trained string `json:"trained"`
 	Changed int64  `json:"changed"`
 	// Imbalance is FAISS's factor of the inverted lists, 1 when all are equally long: as it was after
 	// training, and now. 0 where there are no lists.
 	TrainedImbalance float64 `json:"trained_imbalance,omitempty"`
 	Imbalance        float64 `json:"imbalance,omitempty"`
+	// TrainedRecall is recall@10 as it was after training; what lies below that may be won back by
+	// training anew.
+	TrainedRecall float64 `json:"trained_recall@10,omitempty"`
 }
 
 // ModelState says which network made the embeddings.

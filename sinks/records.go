@@ -149,12 +149,10 @@ func (s RecordedIndexes) Process(ctx context.Context, job IndexJob) (*BuiltIndex
 	return built, s.Records.Save(ctx, name, built)
 }
 
-// name is a digest over all that decides what is built.
 func (s RecordedIndexes) name(job IndexJob) (string, error) {
-	b := s.Builder
-	doc, err := json.Marshal([]any{job, b.Memory, b.Queries, b.Target, b.Threads, s.Records.parent})
+	inputs, err := s.Builder.Inputs(job)
 	if err != nil {
-		return "", fmt.Errorf("name index of task %q: %w", job.Task.Name, err)
+		return "", err
 	}
-	return strings.Join([]string{"index", job.Task.Name, hexDigest(doc)[:32]}, "-"), nil
+	return strings.Join([]string{"index", job.Task.Name, inputs[:32]}, "-"), nil
 }

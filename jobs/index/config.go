@@ -31,6 +31,7 @@ type Config struct {
 	Recall    Recall            `yaml:"recall"`  //
 	Gate      Gate              `yaml:"gate"`    //
 	Lease     time.Duration     `yaml:"lease"`   // how long a run that has stopped answering keeps others off the output
+	Retrain   Retrain           `yaml:"retrain"` //
 	Scratch   string            `yaml:"scratch"` // local folder for files on their way; "": the system's
 
 	Full  bool     `yaml:"-"` // reuse nothing of the last snapshot but ids
@@ -106,6 +107,12 @@ type Gate struct {
 	Queries    int     `yaml:"queries"`    // unchanged images that are searched for in both nights' indexes
 }
 
+// Retrain says when last night's index is built anew rather than kept up.
+type Retrain struct {
+	Changed   float64 `yaml:"changed"`   // share of the vectors that changed since training
+	Imbalance float64 `yaml:"imbalance"` // of the lists, times that after training
+}
+
 // Defaults is the configuration before the job file and the flags.
 func Defaults() Config {
 	return Config{
@@ -121,6 +128,7 @@ func Defaults() Config {
 		Recall:    Recall{Queries: 500, Target: 0.95},
 		Gate:      Gate{Recall: 0.8, Neighbours: 0.5, Centroid: 0.2, Norm: 0.1, Deleted: 0.2, Queries: 200},
 		Lease:     2 * time.Minute,
+		Retrain:   Retrain{Changed: 0.3, Imbalance: 1.5},
 	}
 }
 
@@ -143,6 +151,8 @@ func (c *Config) Validate() []jobfile.Problem {
 	v.within("recall.queries", float64(c.Recall.Queries), 1, 100000, "500")
 	v.within("recall.target", c.Recall.Target, 0, 1, "0.95")
 	c.Gate.validate(&v)
+	v.within("retrain.changed", c.Retrain.Changed, 0, 1, "a share: 0.3 is three vectors in ten")
+	v.within("retrain.imbalance", c.Retrain.Imbalance, 1, 1000, "1.5")
 	v.within("memory.in_flight", float64(c.Memory.InFlight), 1, math.MaxInt64, "256MiB")
 	v.within("memory.index", float64(c.Memory.Index), 1, math.MaxInt64, "8GiB")
 	v.within("lease", c.Lease.Seconds(), 1, 86400, "2m")

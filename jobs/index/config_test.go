@@ -57,16 +57,18 @@ func TestValidate(t *testing.T) {
 		t.Fatalf("%v", p)
 	}
 	for field, spoil := range map[string]func(*Config){
-		"gallery":       func(c *Config) { c.Gallery.Prefix = "" },
-		"model":         func(c *Config) { c.Model.Path = "none.onnx" },
-		"output":        func(c *Config) { c.Output = "" },
-		"limits.reject": func(c *Config) { c.Limits.Reject = 2 },
-		"limits.pixels": func(c *Config) { c.Limits.Pixels = 0 },
-		"shard_size":    func(c *Config) { c.ShardSize = 0 },
-		"batch":         func(c *Config) { c.Batch = -1 },
-		"engine":        func(c *Config) { c.Engine = "tpu" },
-		"format":        func(c *Config) { c.Format = "csv" },
-		"recall.target": func(c *Config) { c.Recall.Target = 1.5 },
+		"gallery":           func(c *Config) { c.Gallery.Prefix = "" },
+		"model":             func(c *Config) { c.Model.Path = "none.onnx" },
+		"output":            func(c *Config) { c.Output = "" },
+		"limits.reject":     func(c *Config) { c.Limits.Reject = 2 },
+		"limits.pixels":     func(c *Config) { c.Limits.Pixels = 0 },
+		"shard_size":        func(c *Config) { c.ShardSize = 0 },
+		"batch":             func(c *Config) { c.Batch = -1 },
+		"engine":            func(c *Config) { c.Engine = "tpu" },
+		"format":            func(c *Config) { c.Format = "csv" },
+		"recall.target":     func(c *Config) { c.Recall.Target = 1.5 },
+		"retrain.changed":   func(c *Config) { c.Retrain.Changed = 2 },
+		"retrain.imbalance": func(c *Config) { c.Retrain.Imbalance = 0.5 },
 	} {
 		c := good
 		spoil(&c)

@@ -35,5 +35,8 @@ gate:                              # what a snapshot must pass before it becomes
   deleted: 0.2                     # largest share of last night's images that may be gone
   queries: 200                     # unchanged images that are searched for in both nights' indexes
 lease: 2m                          # how long a run that stopped answering keeps others off the output
+retrain:                           # when an IVF index is trained anew instead of updated
+  changed: 0.3                     # share of the vectors that changed since training
+  imbalance: 1.5                   # of its lists, times that after training
 #scratch: /var/tmp                 # default: the system's folder for temporary files
 `

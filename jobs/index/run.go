@@ -153,16 +153,19 @@ func (c counter) Process(_ context.Context, e *pipeline.Embeddings) (*pipeline.E
 	return e, nil
 }
 
-// index builds the tasks' indexes, as many at a time as there are cores.
+// index keeps up or builds the tasks' indexes, as many at a time as there are cores.
 func (j *job) index(ctx context.Context) error {
 	c := j.config
 	builder := sinks.IndexBuilder{
-		Objects: j.output, Dir: j.dir, Memory: int64(c.Memory.Index), Queries: c.Recall.Queries, Target: c.Recall.Target, Threads: 1,
+		Objects: j.output, Parent: j.previous, Dir: j.dir, Memory: int64(c.Memory.Index), Threads: 1,
+		Queries: c.Recall.Queries, Target: c.Recall.Target, Retrain: sinks.Retrain(c.Retrain),
 	}
 	recorded := sinks.RecordedIndexes{Builder: builder, Records: j.records}
 	var jobs []sinks.IndexJob
-	for _, t := range j.tasks {
-		jobs = append(jobs, sinks.IndexJob{Task: t, Factory: c.factory(t.Name), Files: j.manifest.Select(sinks.Embedding, t.Name)})
+	for _, t := range j.manifest.Tasks {
+		jobs = append(jobs, sinks.IndexJob{
+			Task: t.Task, Digest: t.Digest, Factory: c.factory(t.Name), Files: j.manifest.Select(sinks.Embedding, t.Name),
+		})
 	}
 	j.progress.Start("index", int64(len(jobs)))
 	f := pipeline.NewFlow(ctx)

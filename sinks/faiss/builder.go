@@ -3,6 +3,7 @@ package faiss
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/facet-search/facet/pipeline"
 )
@@ -13,7 +14,11 @@ import (
 //
 // where those with a star may be repeated or left out, and Sample and Train are for indexes that
 // TrainSize says need training. For a trained, empty file (see Spec.Trained) it is Sample* Train
-// Write. An error leaves nothing to go on with but Close, which is always due. One goroutine uses a
+// Write. For last night's index (see Spec.Update) it is
+//
+//	Remove* HoldOut* (Add | Compare)* Finish Write Close
+//
+// An error leaves nothing to go on with but Close, which is always due. One goroutine uses a
 // builder at a time; vectors may be changed once a call has returned.
 type Builder struct {
 	p    *process
@@ -56,6 +61,27 @@ func (b *Builder) Sample(vectors []float32) error {
 func (b *Builder) Train() error {
 	_, err := b.p.call(request{Op: opTrain}, nil, nil)
 	return err
+}
+
+// removeBatch bounds the ids that FAISS gets at a time: it makes a hash table of them, some 50 MiB
+// large, and compares all ids of the index with it.
+const removeBatch = 1 << 20
+
+// Remove removes ids from the index to be updated, each of which it must hold. Those to be held out
+// are among them: then recall is measured as in a new index, with queries that it does not hold.
+func (b *Builder) Remove(ids []int64) error {
+	for batch := range slices.Chunk(ids, removeBatch) {
+		if _, err := b.p.call(request{Op: opRemove, N: len(batch)}, [][]byte{raw(batch)}, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Compare takes vectors [len(ids), Dim] that the index to be updated holds already: the queries'
+// exact neighbours are looked for among them too.
+func (b *Builder) Compare(ids []int64, vectors []float32) error {
+	return b.deliver(opCompare, ids, vectors)
 }
 
 // HoldOut takes vectors [len(ids), Dim] that recall is measured with before they are added too.

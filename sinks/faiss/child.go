@@ -71,7 +71,7 @@ func (s *session) answer(req request) (reply, [][]byte, error) {
 	switch req.Op {
 	case opBuild:
 		return reply{}, nil, s.startBuild(req)
-	case opSample, opTrain, opHoldOut, opAdd, opFinish:
+	case opSample, opTrain, opRemove, opHoldOut, opAdd, opCompare, opFinish:
 		if s.build == nil {
 			return reply{}, nil, errors.New("the index is open for searching")
 		}
@@ -94,8 +94,10 @@ const (
 	opBuild   = "factory"
 	opSample  = "sample"
 	opTrain   = "train"
+	opRemove  = "remove"
 	opHoldOut = "hold-out"
 	opAdd     = "add"
+	opCompare = "compare"
 	opFinish  = "finish"
 	opWrite   = "write"
 	opOpen    = "open"
@@ -125,6 +127,8 @@ func (s *session) answerBuild(req request) (reply, [][]byte, error) {
 	case opFinish:
 		report, err := s.build.finish()
 		return reply{Report: report}, nil, err
+	case opRemove:
+		return s.remove(req.N)
 	}
 	if req.N < 0 || req.N > maxBody/s.index.Dim() {
 		return reply{}, nil, fmt.Errorf("%d vectors in one request", req.N)
@@ -141,8 +145,21 @@ func (s *session) answerBuild(req request) (reply, [][]byte, error) {
 		return reply{}, nil, s.build.takeSample(vectors)
 	case opHoldOut:
 		return reply{}, nil, s.build.holdOut(ids, vectors)
+	case opCompare:
+		return reply{}, nil, s.build.compare(ids, vectors)
 	}
 	return reply{}, nil, s.build.add(ids, vectors)
+}
+
+func (s *session) remove(n int) (reply, [][]byte, error) {
+	if n < 0 || n > removeBatch {
+		return reply{}, nil, fmt.Errorf("%d ids in one request", n)
+	}
+	ids := make([]int64, n)
+	if err := s.body(raw(ids)); err != nil {
+		return reply{}, nil, err
+	}
+	return reply{}, nil, s.build.remove(ids)
 }
 
 func (s *session) write(path string) (reply, [][]byte, error) {
@@ -156,13 +173,15 @@ func (s *session) write(path string) (reply, [][]byte, error) {
 	if err != nil {
 		return reply{}, nil, err
 	}
-	return reply{Size: info.Size(), Stats: s.stats()}, nil, nil
+	stats, err := s.stats()
+	return reply{Size: info.Size(), Stats: stats}, nil, err
 }
 
-func (s *session) stats() *Stats {
+func (s *session) stats() (*Stats, error) {
+	imbalance, err := s.index.Imbalance()
 	return &Stats{
-		Total: s.index.Total(), Dim: s.index.Dim(), Metric: s.index.Metric(), Type: s.index.Describe(),
-	}
+		Total: s.index.Total(), Dim: s.index.Dim(), Metric: s.index.Metric(), Imbalance: imbalance, Type: s.index.Describe(),
+	}, err
 }
 
 // open reads an index file. A corrupt one may ask for any amount of memory, so the child may have no
@@ -178,7 +197,8 @@ func (s *session) open(req request) (reply, [][]byte, error) {
 	if s.index, err = native.Read(req.Path); err != nil {
 		return reply{}, nil, err
 	}
-	return reply{Stats: s.stats()}, nil, nil
+	stats, err := s.stats()
+	return reply{Stats: stats}, nil, err
 }
 
 func (s *session) search(n, k int) (reply, [][]byte, error) {

@@ -18,9 +18,9 @@ type construction struct {
 
 	// Vectors reach FAISS in blocks of one size, because HNSW orders each call's vectors on its own:
 	// otherwise the caller's batches would decide the index's bytes.
-	ids     []int64
-	vectors []float32
-	block   int
+	staged
+	block    int
+	compared staged // vectors that the index holds already, for the exact search alone
 
 	heldIDs []int64
 	held    []float32
@@ -29,6 +29,14 @@ type construction struct {
 	inIDs     []int64 // reused for what comes in
 	inVectors []float32
 }
+
+// staged are vectors that wait for their block to be full.
+type staged struct {
+	ids     []int64
+	vectors []float32
+}
+
+func (s *staged) clear() { s.ids, s.vectors = s.ids[:0], s.vectors[:0] }
 
 // Blocks are large enough for FAISS to work in parallel and for matrix products to pay.
 const (
@@ -45,23 +53,32 @@ func newConstruction(spec Spec) (*construction, error) {
 	c := &construction{spec: spec, knobs: f.knobs()}
 	c.block = min(max(blockBytes/(4*spec.Task.Dim), minBlockSize), maxBlockSize)
 	c.sample = make([]float32, 0, min(spec.Train, maxBody/spec.Task.Dim)*spec.Task.Dim)
-	if spec.Trained == "" {
-		if c.index, err = native.New(spec.Factory, spec.Task.Dim, spec.Task.Metric); err != nil {
-			return nil, err
-		}
-		// HNSW over PQ codes, for one, takes no notice of the metric it is asked for.
-		if err := c.expected(); err != nil {
-			return nil, err
-		}
-		return c, c.index.Tune(c.knobs.setting(c.knobs.first))
+	switch {
+	case spec.Trained != "":
+		return c, c.readTrained(spec.Trained)
+	case spec.Update != "":
+		c.index, err = native.Read(spec.Update)
+	default:
+		c.index, err = native.New(spec.Factory, spec.Task.Dim, spec.Task.Metric)
 	}
-	if c.index, err = native.Read(spec.Trained); err != nil {
+	if err != nil {
 		return nil, err
 	}
-	if n := c.index.Total(); n != 0 || !c.index.Trained() {
-		return nil, fmt.Errorf("%s is not a trained, empty index: it holds %d vectors", spec.Trained, n)
+	// HNSW over PQ codes, for one, takes no notice of the metric it is asked for.
+	if err := c.expected(); err != nil {
+		return nil, err
 	}
-	return c, c.expected()
+	return c, c.index.Tune(c.knobs.setting(c.knobs.first))
+}
+
+func (c *construction) readTrained(path string) (err error) {
+	if c.index, err = native.Read(path); err != nil {
+		return err
+	}
+	if n := c.index.Total(); n != 0 || !c.index.Trained() {
+		return fmt.Errorf("%s is not a trained, empty index: it holds %d vectors", path, n)
+	}
+	return c.expected()
 }
 
 func (c *construction) expected() error {
@@ -108,20 +125,42 @@ func (c *construction) add(ids []int64, vectors []float32) error {
 	if !c.index.Trained() {
 		return errors.New("the index is not trained")
 	}
+	return c.stage(&c.staged, ids, vectors, c.flush)
+}
+
+// compare takes vectors that are in the index already.
+func (c *construction) compare(ids []int64, vectors []float32) error {
+	return c.stage(&c.compared, ids, vectors, c.flushCompared)
+}
+
+// stage fills blocks and flushes each one that is full.
+func (c *construction) stage(s *staged, ids []int64, vectors []float32, flush func() error) error {
 	c.begin()
 	d := c.spec.Task.Dim
 	for len(ids) > 0 {
-		n := min(len(ids), c.block-len(c.ids))
-		c.ids = append(c.ids, ids[:n]...)
-		c.vectors = append(c.vectors, vectors[:n*d]...)
+		n := min(len(ids), c.block-len(s.ids))
+		s.ids = append(s.ids, ids[:n]...)
+		s.vectors = append(s.vectors, vectors[:n*d]...)
 		ids, vectors = ids[n:], vectors[n*d:]
-		if len(c.ids) == c.block {
-			if err := c.flush(); err != nil {
+		if len(s.ids) == c.block {
+			if err := flush(); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// remove wants every id to be in the index, once.
+func (c *construction) remove(ids []int64) error {
+	if c.exact != nil || len(c.heldIDs) > 0 {
+		return errors.New("vectors were added or held out already; ids are removed before that")
+	}
+	n, err := c.index.Remove(ids)
+	if err == nil && n != len(ids) {
+		err = fmt.Errorf("of %d ids to be removed the index held %d", len(ids), n)
+	}
+	return err
 }
 
 // begin starts the exact search; from here on the queries are fixed.
@@ -136,17 +175,27 @@ func (c *construction) flush() error {
 		return fmt.Errorf("exact search: %w", err)
 	}
 	err := c.index.Add(c.ids, c.vectors)
-	c.ids, c.vectors = c.ids[:0], c.vectors[:0]
+	c.staged.clear()
 	return err
 }
 
+func (c *construction) flushCompared() error {
+	if err := c.exact.Add(c.compared.ids, c.compared.vectors); err != nil {
+		return fmt.Errorf("exact search: %w", err)
+	}
+	c.compared.clear()
+	return nil
+}
+
 // unfinished tells whether there are vectors that are not in the index yet.
-func (c *construction) unfinished() bool { return len(c.ids) > 0 || len(c.heldIDs) > 0 }
+func (c *construction) unfinished() bool {
+	return len(c.ids)+len(c.compared.ids)+len(c.heldIDs) > 0
+}
 
 // finish measures the index, chooses its search parameters and adds what was held out.
 func (c *construction) finish() (*Report, error) {
 	c.begin()
-	if err := c.flush(); err != nil {
+	if err := errors.Join(c.flushCompared(), c.flush()); err != nil {
 		return nil, err
 	}
 	report, err := c.measure()

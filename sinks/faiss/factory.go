@@ -156,6 +156,17 @@ func splitFactory(s string) ([]string, error) {
 	return parts, nil
 }
 
+// plainCodes are the codes of inverted lists from which FAISS removes ids and to which it adds.
+var plainCodes = regexp.MustCompile(`^(Flat|SQ[0-9a-z]+|PQ[0-9]+(x[0-9]+)?(np)?)$`)
+
+// Updatable tells whether an index of that type can be kept up, see Spec.Update. Inverted lists of
+// vectors, SQ or PQ codes can, behind any transform. A graph cannot lose a vector, and to copy a flat
+// index is to build it.
+func Updatable(factoryString string) bool {
+	f, err := parseFactory(factoryString)
+	return err == nil && f.nlist > 0 && len(f.codes) == 1 && plainCodes.MatchString(f.codes[0])
+}
+
 // String is the string for FAISS.
 func (f factory) String() string {
 	var parts []string

@@ -14,6 +14,9 @@ type Spec struct {
 	// Trained, if set, is the file of a trained, empty index to add to; Factory still says what it
 	// is. Indexes that are to be merged start from the same file.
 	Trained string
+	// Update, if set, is the file of an index to be kept up: ids are removed from it, then vectors
+	// added. The file itself stays as it is. See Updatable.
+	Update string
 	// Train is about how many vectors Sample will be given; it only sizes a buffer.
 	Train int
 	// Threads is OpenMP's number of threads; 0 means 1. With more than one, an index that involves
@@ -37,6 +40,8 @@ func (s Spec) validate() error {
 		return fmt.Errorf("faiss: task %q: metric is %q, want %q or %q", s.Task.Name, s.Task.Metric, pipeline.Cosine, pipeline.L2)
 	case s.Threads < 0 || s.Train < 0 || s.Memory < 0:
 		return fmt.Errorf("faiss: task %q: threads, train and memory cannot be negative", s.Task.Name)
+	case s.Trained != "" && s.Update != "":
+		return fmt.Errorf("faiss: task %q: an index begins with a trained file or with one to update, not with both", s.Task.Name)
 	case s.Recall < 0 || s.Recall > 1:
 		return fmt.Errorf("faiss: task %q: recall is %v, want 0…1", s.Task.Name, s.Recall)
 	}
@@ -48,7 +53,10 @@ type Stats struct {
 	Total  int64           // vectors
 	Dim    int             // length of a vector
 	Metric pipeline.Metric // "" for a metric that Facet does not use
-	Type   string          // the C++ class, through its wrappers: "IndexIDMap2(IndexHNSWFlat)"
+	// Imbalance is FAISS's factor of the inverted lists: 1 if all are equally long, and as many as there
+	// are lists if one holds everything. 0 where there are no lists, or no vectors.
+	Imbalance float64
+	Type      string // the C++ class, through its wrappers: "IndexIDMap2(IndexHNSWFlat)"
 }
 
 // Report is what was measured of an index while it was being built. Figures that could not be

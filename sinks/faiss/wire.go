@@ -16,7 +16,7 @@ import (
 
 // protocol is the child's first word. It changes with the messages, in case the binary on disk was
 // replaced while its parent ran.
-const protocol = "facet faiss 1"
+const protocol = "facet faiss 2"
 
 const (
 	maxHead   = 1 << 20

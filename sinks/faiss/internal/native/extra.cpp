@@ -54,6 +54,12 @@ std::string describe(const Index* index) {
     return name;
 }
 
+// The inverted lists beneath a transform, or null.
+const faiss::IndexIVF* lists_of(const Index* in) {
+    if (auto* pre = dynamic_cast<const faiss::IndexPreTransform*>(in)) in = pre->index;
+    return dynamic_cast<const faiss::IndexIVF*>(in);
+}
+
 size_t ids_of_map(const faiss::IndexIDMap* map, size_t from, size_t n, int64_t* out) {
     const auto& ids = map->id_map;
     size_t first = std::min(from, ids.size()), end = first + std::min(n, ids.size() - first);
@@ -129,6 +135,13 @@ int facet_ids(const FaissIndex* index, size_t from, size_t n, int64_t* ids, size
         } else {
             FAISS_THROW_FMT("%s holds no ids of its own", describe(in).c_str());
         }
+    });
+}
+
+int facet_imbalance(const FaissIndex* index, double* factor) {
+    return guard([&] {
+        const faiss::IndexIVF* ivf = lists_of(cpp(index));
+        *factor = ivf && ivf->invlists && ivf->ntotal > 0 ? ivf->invlists->imbalance_factor() : 0;
     });
 }
 

@@ -133,6 +133,33 @@ func (x *Index) Add(ids []int64, vectors []float32) error {
 	return onThread(func() error { return x.index.AddWithIDs(vectors, ids) })
 }
 
+// Remove removes the vectors of the ids and says how many there were. Inverted lists can do it, and
+// so can flat indexes; HNSW graphs refuse. It looks at every id that the index holds, so many ids at
+// once are cheaper than few.
+func (x *Index) Remove(ids []int64) (n int, err error) {
+	if len(ids) == 0 {
+		return 0, nil
+	}
+	err = onThread(func() error {
+		leaving, err := gofaiss.NewIDSelectorBatch(ids)
+		if err != nil {
+			return err
+		}
+		defer leaving.Delete()
+		n, err = x.index.RemoveIDs(leaving)
+		return err
+	})
+	return n, err
+}
+
+// Imbalance is FAISS's factor of the inverted lists: 1 if all are equally long, 0 if there are none,
+// or no vectors.
+func (x *Index) Imbalance() (float64, error) {
+	var factor C.double
+	err := check(func() C.int { return C.facet_imbalance(x.c, &factor) })
+	return float64(factor), err
+}
+
 // Search finds the k nearest of each query [n, Dim]: distances and ids are [n, k], nearest first, a
 // missing neighbour has id -1.
 func (x *Index) Search(queries []float32, k int) (distances []float32, ids []int64, err error) {

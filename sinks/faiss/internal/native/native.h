@@ -26,6 +26,10 @@ const char* facet_describe(const FaissIndex* index);
 // which is less than n at the end only.
 int facet_ids(const FaissIndex* index, size_t from, size_t n, int64_t* ids, size_t* copied);
 
+// How unequal the inverted lists are (FAISS's imbalance factor): 1 if all are equally long, nlist if
+// one holds everything; 0 for an index without lists, or without vectors.
+int facet_imbalance(const FaissIndex* index, double* factor);
+
 // Takes the vectors y [ny, d] with their ids into the exact nearest neighbours of the queries x
 // [nq, d] so far: dis and nn are [nq, k], nearest first, ties by ascending id; a free place has
 // id -1. Distances are squared L2, or inner products.
