@@ -2,9 +2,9 @@ package evaluate
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
+	"github.com/facet-search/facet/jobs/labelled"
 	"github.com/facet-search/facet/jobs/network"
 	"github.com/facet-search/facet/jobs/progress"
 	"github.com/facet-search/facet/modulation"
@@ -12,7 +12,6 @@ import (
 	"github.com/facet-search/facet/sinks"
 	"github.com/facet-search/facet/sinks/store"
 	"github.com/facet-search/facet/stages"
-	"github.com/facet-search/facet/stages/imaging"
 )
 
 // Vectors are the embeddings of a gallery's rows.
@@ -49,9 +48,6 @@ type Embedder struct {
 	Reject float64 // share of the images that may be unreadable
 }
 
-// Limits of one image, as `facet index` has them by default.
-var limits = imaging.Limits{Bytes: 64 << 20, Pixels: 64e6, Scans: 100}
-
 // Embed embeds the named rows of keys. Unreadable images are left without an embedding; too many are a
 // sinks.ErrRejects.
 func (e *Embedder) Embed(ctx context.Context, keys []string, rows []int, p *progress.Progress) (*Vectors, error) {
@@ -61,7 +57,7 @@ func (e *Embedder) Embed(ctx context.Context, keys []string, rows []int, p *prog
 	}
 	defer eng.Close()
 	pixels, data := &stages.Buffers{}, &stages.Buffers{}
-	decode, err := stages.NewDecode(e.Model.Preprocess, limits, e.Cores, pixels, data)
+	decode, err := stages.NewDecode(e.Model.Preprocess, labelled.Limits, e.Cores, pixels, data)
 	if err != nil {
 		return nil, err
 	}
@@ -71,8 +67,8 @@ func (e *Embedder) Embed(ctx context.Context, keys []string, rows []int, p *prog
 	}
 	defer embed.Close()
 	into := &collect{vectors: newVectors(e.Tasks, len(keys)), limit: int(e.Reject * float64(len(rows))), progress: p}
-	budget := stages.NewBudget(int64(e.Fetch)*limits.Bytes, limits.Bytes)
-	fetch := stages.NewFetch(objects{e.Images}, limits.Bytes, data)
+	budget := stages.NewBudget(int64(e.Fetch)*labelled.Limits.Bytes, labelled.Limits.Bytes)
+	fetch := stages.NewFetch(labelled.Objects{Store: e.Images}, labelled.Limits.Bytes, data)
 	p.Start("embed", int64(len(rows)))
 	f := pipeline.NewFlow(ctx)
 	items := pipeline.Through(f, "admit", pipeline.From(f, pipeline.Slice(itemsOf(keys, rows))), stages.Admit{Budget: budget}, 1)
@@ -127,15 +123,3 @@ func (c *collect) Write(_ context.Context, e *pipeline.Embeddings) error {
 
 // Commit implements pipeline.Committer.
 func (c *collect) Commit(context.Context) error { return nil }
-
-// objects reads the gallery for the fetch stage.
-type objects struct{ store.Store }
-
-// ReadObject implements stages.Objects.
-func (o objects) ReadObject(ctx context.Context, key string, buf []byte, limit int64) ([]byte, pipeline.Ref, error) {
-	data, ref, err := store.ReadObject(ctx, o.Store, key, buf, limit)
-	if errors.Is(err, store.ErrTooLarge) {
-		err = fmt.Errorf("%w: %w", stages.ErrTooLarge, err)
-	}
-	return data, ref, err
-}
