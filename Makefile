@@ -12,7 +12,7 @@ GOLANGCI_LINT := v2.15.0
 TEST = go test -race -shuffle=on
 
 .NOTPARALLEL: # the targets share .deps, and go spreads over the cores by itself
-.PHONY: help setup setup-tests build test check lint bench profile e2e demo gallery soak examples python clean
+.PHONY: help setup setup-tests build test check lint bench profile e2e demo gallery compare soak examples python clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,10 @@ demo: build gallery ## index 7,562 emoji and search them
 
 gallery: setup ## fetch the demo's gallery into out/demo/gallery
 	@infra/setup/gallery.sh
+
+compare: build ## train the paper's methods on the fashion gallery and compare them; hours, goes on where it was stopped
+	@infra/setup/fashion.sh
+	bin/facet compare -c bench/compare.yaml
 
 soak: setup-tests ## the long tests, hours
 	$(TEST) -count=1 -timeout 12h -tags soak ./...

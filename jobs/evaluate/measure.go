@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 
 	"github.com/facet-search/facet/jobs/jobfile"
 	"github.com/facet-search/facet/jobs/progress"
@@ -25,7 +26,7 @@ func (f Figure) MarshalJSON() ([]byte, error) {
 	if math.IsNaN(float64(f)) {
 		return []byte("null"), nil
 	}
-	return fmt.Appendf(nil, "%.6g", float64(f)), nil
+	return strconv.AppendFloat(nil, float64(f), 'g', -1, 64), nil
 }
 
 // UnmarshalJSON implements json.Unmarshaler.
@@ -34,7 +35,8 @@ func (f *Figure) UnmarshalJSON(text []byte) error {
 		*f = Figure(math.NaN())
 		return nil
 	}
-	_, err := fmt.Sscan(string(text), (*float64)(f))
+	v, err := strconv.ParseFloat(string(text), 64)
+	*f = Figure(v)
 	return err
 }
 

@@ -47,7 +47,7 @@ func root() *cobra.Command {
 	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return fmt.Errorf("%w: %w; see `%s --help`", errUsage, err, c.CommandPath())
 	})
-	c.AddCommand(indexCommand(), searchCommand(), verifyCommand(), modelCommand(), evaluateCommand())
+	c.AddCommand(indexCommand(), searchCommand(), verifyCommand(), modelCommand(), evaluateCommand(), compareCommand())
 	return c
 }
 
