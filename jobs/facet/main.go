@@ -48,6 +48,7 @@ func root() *cobra.Command {
 		return fmt.Errorf("%w: %w; see `%s --help`", errUsage, err, c.CommandPath())
 	})
 	c.AddCommand(indexCommand(), searchCommand(), verifyCommand(), modelCommand(), evaluateCommand())
+	c.AddCommand(snapshotsCommand(), diffCommand(), publishCommand(), rollbackCommand())
 	return c
 }
 
