@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/facet-search/facet/jobs/jobfile"
 	"github.com/facet-search/facet/sinks"
@@ -78,6 +79,9 @@ func Run(ctx context.Context, r Request, each func(Change) error) (*Report, erro
 	if d.a.Shards.Count != d.b.Shards.Count {
 		return nil, fmt.Errorf("%w: the snapshots have %d and %d shards; only snapshots of one lineage can be compared",
 			jobfile.ErrConfig, d.a.Shards.Count, d.b.Shards.Count)
+	}
+	if r.Task != "" && !slices.Contains(d.names(), r.Task) {
+		return nil, fmt.Errorf("%w: neither snapshot has a task %q; they have %q", jobfile.ErrConfig, r.Task, d.names())
 	}
 	d.each = each
 	d.report = Report{A: r.A, B: r.B, Counts: map[Kind]int64{}, Of: d.a.Shards.Count}
@@ -191,9 +195,6 @@ func (d *differ) tasks(ctx context.Context, r Request) error {
 			return err
 		}
 		d.report.Tasks = append(d.report.Tasks, t)
-	}
-	if r.Task != "" && d.report.Tasks == nil {
-		return fmt.Errorf("%w: neither snapshot has a task %q; they have %q", jobfile.ErrConfig, r.Task, d.names())
 	}
 	return nil
 }
