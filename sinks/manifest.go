@@ -111,6 +111,7 @@ type Manifest struct {
 	Parent     *string     `json:"parent"`
 	Created    time.Time   `json:"created"`
 	Facet      string      `json:"facet"`
+	Gallery    string      `json:"gallery,omitempty"` // address of the images, which keys are below; without credentials
 	Model      ModelState  `json:"model"`
 	Tasks      []TaskState `json:"tasks"`
 	Attributes []string    `json:"attributes"` // names of the items' further columns
@@ -229,6 +230,9 @@ func (m *Manifest) Encode() ([]byte, error) {
 	return b.Bytes(), nil
 }
 
+// ErrNewer means that a later version of Facet wrote what is to be read.
+var ErrNewer = errors.New("written by a newer version")
+
 // DecodeManifest reads and checks a manifest. What it names is inside the output's root: a path that
 // is not is an error.
 func DecodeManifest(data []byte) (*Manifest, error) {
@@ -241,7 +245,7 @@ func DecodeManifest(data []byte) (*Manifest, error) {
 	case 0:
 		return nil, errors.New("decode manifest: it has no format version; is it a manifest of Facet's?")
 	default:
-		return nil, fmt.Errorf("decode manifest: format %d is newer than this program reads (%d); update facet", version.Format, FormatVersion)
+		return nil, fmt.Errorf("decode manifest: %w: format %d, this program reads up to %d; update facet", ErrNewer, version.Format, FormatVersion)
 	}
 	var m Manifest
 	if err := json.Unmarshal(data, &m); err != nil {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"time"
 
 	"github.com/facet-search/facet/sinks/store"
 )
@@ -23,15 +22,6 @@ type Current struct {
 	Epoch int64 `json:"epoch,omitempty"`
 	// Decision says who moved the pointer, where a person did: absent after a night.
 	Decision *Decision `json:"decision,omitempty"`
-}
-
-// Decision is a person's word on which snapshot is the current one.
-type Decision struct {
-	What   string    `json:"what"` // "accept" or "rollback"
-	By     string    `json:"by"`
-	Reason string    `json:"reason"`
-	At     time.Time `json:"at"`
-	From   string    `json:"from"` // the snapshot that was current until then; "" for none
 }
 
 // Pointer is CURRENT as it was read: moving it succeeds only while it is still that. The zero value is

@@ -28,7 +28,7 @@ type Vectors struct {
 	Data []float32
 }
 
-// readTable calls do with every batch of a Parquet file that lies in memory; batches are valid
+// readTable calls do with every batch of a Parquet or Arrow file that lies in memory; batches are valid
 // during the call. A file that is not what was written is an ErrDamaged.
 func readTable(ctx context.Context, data []byte, do func(arrow.RecordBatch) error) (err error) {
 	defer func() { // the Parquet reader panics on some damaged pages
@@ -36,6 +36,9 @@ func readTable(ctx context.Context, data []byte, do func(arrow.RecordBatch) erro
 			err = fmt.Errorf("%w Parquet: %v", ErrDamaged, p)
 		}
 	}()
+	if bytes.HasPrefix(data, arrowMagic) {
+		return readArrow(data, do)
+	}
 	pf, err := file.NewParquetReader(bytes.NewReader(data))
 	if err != nil {
 		return fmt.Errorf("%w Parquet: %w", ErrDamaged, err)

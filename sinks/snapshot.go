@@ -83,8 +83,11 @@ func open(ctx context.Context, s store.Store, id, sum string) (*Snapshot, error)
 		return nil, fmt.Errorf("%w: manifest of snapshot %s has SHA-256 %s, CURRENT says %s", ErrDamaged, id, got, sum)
 	}
 	m, err := DecodeManifest(data)
-	if err != nil {
+	if errors.Is(err, ErrNewer) {
 		return nil, fmt.Errorf("snapshot %s: %w", id, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: snapshot %s: %w", ErrDamaged, id, err)
 	}
 	if m.Snapshot != id {
 		return nil, fmt.Errorf("%w: the manifest in the place of snapshot %s is that of %q", ErrDamaged, id, m.Snapshot)

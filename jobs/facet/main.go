@@ -47,7 +47,8 @@ func root() *cobra.Command {
 	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return fmt.Errorf("%w: %w; see `%s --help`", errUsage, err, c.CommandPath())
 	})
-	c.AddCommand(indexCommand(), searchCommand(), verifyCommand(), modelCommand(), evaluateCommand(), compareCommand())
+	c.AddCommand(indexCommand(), searchCommand(), verifyCommand(), snapshotsCommand(), diffCommand(), publishCommand(), rollbackCommand())
+	c.AddCommand(modelCommand(), evaluateCommand(), compareCommand())
 	return c
 }
 

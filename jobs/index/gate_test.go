@@ -2,54 +2,19 @@ package index
 
 import (
 	"errors"
-	"math"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/facet-search/facet/internal/testenv"
+	"github.com/facet-search/facet/internal/testmodel"
 	"github.com/facet-search/facet/jobs/progress"
 	"github.com/facet-search/facet/modulation/onnx"
 	"github.com/facet-search/facet/sinks"
 	"github.com/facet-search/facet/sinks/gate"
 	"github.com/facet-search/facet/sinks/store"
 )
-
-// untrained draws every weight anew, as large as they were.
-func untrained(m *onnx.ModelProto) {
-	r := rand.New(rand.NewPCG(1, 2))
-	for i, x := range m.GetGraph().GetInitializer() {
-		v, err := x.Floats()
-		if err != nil || len(x.GetDims()) < 2 {
-			continue // not a tensor of weights
-		}
-		square := 0.0
-		for _, w := range v {
-			square += float64(w) * float64(w) / float64(len(v))
-		}
-		for k := range v {
-			v[k] = float32(r.NormFloat64() * math.Sqrt(square))
-		}
-		m.Graph.Initializer[i] = onnx.NewFloats(x.GetName(), x.GetDims(), v)
-	}
-}
-
-// constant makes the task gender answer the same for every image.
-func constant(t *testing.T) func(*onnx.ModelProto) {
-	return func(m *onnx.ModelProto) {
-		unit := make([]float32, 128)
-		unit[3] = 1
-		n := nodeOf(t, m, "embedding_gender")
-		zero := onnx.NewFloats("zero", []int64{1}, []float32{0})
-		m.Graph.Initializer = append(m.Graph.Initializer, zero, onnx.NewFloats("unit", []int64{1, 128}, unit))
-		out := n.Output[0]
-		n.Output[0] = "was"
-		m.Graph.Node = append(m.Graph.Node, onnx.NewNode("Mul", []string{"was", "zero"}, []string{"nothing"}),
-			onnx.NewNode("Add", []string{"nothing", "unit"}, []string{out}))
-	}
-}
 
 // refused runs a job that the gate must refuse for the check of that name.
 func refused(t *testing.T, c Config, check string) *Result {
@@ -96,8 +61,8 @@ func TestGateRefusesBadModels(t *testing.T) {
 	if f := failed(t, c.Output, current(t, c.Output).Snapshot); len(f) > 0 {
 		t.Errorf("published in spite of %v", f)
 	}
-	for want, edit := range map[string]func(*onnx.ModelProto){"spread articleType": untrained, "neighbours gender": constant(t)} {
-		c.Model.Path = broken(t, edit)
+	for want, edit := range map[string]func(*onnx.ModelProto){"spread articleType": testmodel.Untrained, "neighbours gender": testmodel.Constant} {
+		c.Model.Path = testmodel.Edited(t, edit)
 		check, _, _ := strings.Cut(want, " ")
 		r := refused(t, c, check)
 		if f := failed(t, c.Output, r.Snapshot); !f[want] {
@@ -113,7 +78,7 @@ func TestGateRefusesTheFirstNight(t *testing.T) {
 	c.Tasks = []string{"gender"}
 	for check, spoil := range map[string]func(*Config){
 		"recall": func(c *Config) { c.Index = map[string]string{"gender": "PQ1x4"} },
-		"spread": func(c *Config) { c.Model.Path = broken(t, constant(t)) },
+		"spread": func(c *Config) { c.Model.Path = testmodel.Edited(t, testmodel.Constant) },
 	} {
 		c := c
 		spoil(&c)

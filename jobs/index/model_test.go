@@ -3,39 +3,16 @@ package index
 import (
 	"errors"
 	"math"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/facet-search/facet/internal/testenv"
+	"github.com/facet-search/facet/internal/testmodel"
 	"github.com/facet-search/facet/jobs/jobfile"
 	"github.com/facet-search/facet/jobs/progress"
 	"github.com/facet-search/facet/modulation/onnx"
 	"github.com/facet-search/facet/stages"
 )
-
-// broken is the reference model after an edit, as a file.
-func broken(t *testing.T, edit func(*onnx.ModelProto)) string {
-	t.Helper()
-	file, err := os.ReadFile(testenv.Shared(t, "models/fashion/model.onnx"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	m, err := onnx.Read(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	edit(m)
-	if file, err = onnx.Write(m); err != nil {
-		t.Fatal(err)
-	}
-	name := filepath.Join(t.TempDir(), "model.onnx")
-	if err := os.WriteFile(name, file, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return name
-}
 
 // nodeOf is the node that computes a value.
 func nodeOf(t *testing.T, m *onnx.ModelProto, output string) *onnx.NodeProto {
@@ -66,7 +43,7 @@ func TestModelsThatBreakTheirPromise(t *testing.T) {
 		},
 	} {
 		c := night(t, dir, t.TempDir())
-		c.Model.Path = broken(t, edit)
+		c.Model.Path = testmodel.Edited(t, edit)
 		_, err := Run(t.Context(), c, progress.Discard())
 		if !errors.Is(err, stages.ErrModel) {
 			t.Errorf("%s: %v", what, err)
@@ -96,7 +73,7 @@ func TestModelsThatLackSomething(t *testing.T) {
 		},
 	} {
 		c := night(t, dir, t.TempDir())
-		c.Model.Path = broken(t, edit)
+		c.Model.Path = testmodel.Edited(t, edit)
 		if _, err := Run(t.Context(), c, progress.Discard()); !errors.Is(err, jobfile.ErrConfig) {
 			t.Errorf("%s: %v", what, err)
 		}

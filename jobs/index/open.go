@@ -167,6 +167,7 @@ func (j *job) openScratch(context.Context) (err error) {
 func (j *job) newManifest() *sinks.Manifest {
 	m := &sinks.Manifest{
 		Format: sinks.FormatVersion, Snapshot: newSnapshotID(), Facet: version(), Attributes: j.gallery.Attributes(),
+		Gallery: j.images.String(),
 		Model: sinks.ModelState{
 			SHA256: j.model.Digests.File.String(), Preprocess: j.model.Preprocess,
 			PreprocessDigest: j.model.Digests.Preprocess.String(), Engine: j.config.Engine,

@@ -96,8 +96,8 @@ func (l Limits) Drift(d Drift) []sinks.Check {
 		checks = append(checks, atLeast("spread", d.Task, d.Spread, leastSpread,
 			"of the mean square of %d vectors of task %q, a share of %.6f lies about their mean", d.Sampled, d.Task, d.Spread))
 	}
-	if d.Damage != "" {
-		checks = append(checks, sinks.Check{Name: "parent", Task: d.Task, OK: true, Text: "the parent is damaged and can't be compared with: " + d.Damage})
+	if d.Obstacle != "" {
+		checks = append(checks, sinks.Check{Name: "parent", Task: d.Task, OK: true, Text: "the parent can't be compared with: " + d.Obstacle})
 	}
 	return checks
 }

@@ -24,9 +24,9 @@ type Drift struct {
 	// again may turn its space, and then means can't be compared.
 	SameModel bool `json:"same_model"`
 	// Spread is that of the second's vectors, see Moments; of Sampled ones, 0: too few different images.
-	Spread  float64 `json:"spread"`
-	Sampled int     `json:"sampled"`
-	Damage  string  `json:"damage,omitempty"` // why the first snapshot could not be compared with
+	Spread   float64 `json:"spread"`
+	Sampled  int     `json:"sampled"`
+	Obstacle string  `json:"obstacle,omitempty"` // why the first snapshot could not be compared with
 }
 
 // Moments sums up vectors: their number, sum, and sums of lengths and of squared lengths.

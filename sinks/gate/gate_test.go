@@ -52,7 +52,7 @@ func TestChecks(t *testing.T) {
 		{"longer vectors", drift(func(d *Drift) { d.Norm, d.SameModel = 0.2, false }), "norm: "},
 		{"the same vector again and again", drift(func(d *Drift) { d.Spread = 0 }), "spread: "},
 		{"no figure", drift(func(d *Drift) { d.Centroid = math.NaN() }), "centroid: "},
-		{"a damaged parent", drift(func(d *Drift) { d.Damage = "gone" }), ""},
+		{"a damaged parent", drift(func(d *Drift) { d.Obstacle = "gone" }), ""},
 	} {
 		err := Verdict(c.checks)
 		if (err == nil) != (c.says == "") || err != nil && (!errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), c.says)) {

@@ -27,7 +27,7 @@ type Comparison struct {
 	queries []int64 // image ids in ascending order
 
 	contents int    // different images in the sampled shards of the second snapshot
-	damage   string // what could not be read of the first snapshot
+	obstacle string // why the first snapshot can't be compared with
 }
 
 const (
@@ -47,7 +47,7 @@ func (c *Comparison) Sample(ctx context.Context) error {
 	}
 	slices.SortFunc(order, func(a, b int) int { return cmp.Compare(mix(int64(a)), mix(int64(b))) })
 	if c.Was != nil && c.Was.Shards.Count != c.Is.Shards.Count {
-		return fmt.Errorf("compare snapshots %s and %s: they have %d and %d shards", c.Was.Snapshot, c.Is.Snapshot, c.Was.Shards.Count, c.Is.Shards.Count)
+		c.obstacle = fmt.Sprintf("snapshots %s and %s have %d and %d shards", c.Was.Snapshot, c.Is.Snapshot, c.Was.Shards.Count, c.Is.Shards.Count)
 	}
 	contents := map[[32]byte]bool{}
 	for _, shard := range order {
@@ -79,10 +79,10 @@ func mix(id int64) uint64 {
 // contents of the second are entered into contents.
 func (c *Comparison) unchanged(ctx context.Context, shard int, contents map[[32]byte]bool) ([]int64, error) {
 	was := map[int64][32]byte{}
-	if c.Was != nil {
+	if c.Was != nil && c.obstacle == "" {
 		err := eachItem(ctx, c.Was, shard, func(r sinks.Row) { was[r.ID] = r.ContentHash })
 		if errors.Is(err, sinks.ErrDamaged) {
-			c.damage, err = err.Error(), nil
+			c.obstacle, err = err.Error(), nil
 		}
 		if err != nil {
 			return nil, err
@@ -176,7 +176,9 @@ func (c *Comparison) Measure(ctx context.Context, task string) (d Drift, err err
 // against fills in what is compared. A first snapshot that is damaged is no obstacle to a second that is
 // not: then the drift says so.
 func (c *Comparison) against(ctx context.Context, d *Drift, was, is sinks.TaskState, b *sampled) error {
-	d.Damage = c.damage
+	if d.Obstacle = c.obstacle; d.Obstacle != "" {
+		return nil
+	}
 	a, err := read(ctx, c.Was, was, c.shards, c.queries)
 	if err != nil {
 		return d.excuse(err)
@@ -209,7 +211,7 @@ func (d *Drift) excuse(err error) error {
 	if !errors.Is(err, sinks.ErrDamaged) {
 		return err
 	}
-	d.Damage = err.Error()
+	d.Obstacle = err.Error()
 	return nil
 }
 
