@@ -67,14 +67,45 @@ func (c *Collect) Write(_ context.Context, s *Shard) error {
 	return nil
 }
 
+// Same tells whether the tables are those of the past: then nothing has changed, whatever was looked at.
+func (c *Collect) Same(p *Past) bool {
+	if p == nil || !slices.EqualFunc(c.sorted(), p.allQuarantined(), sameQuarantined) {
+		return false
+	}
+	n := 0
+	for _, f := range c.manifest.Files {
+		if !p.paths[f.Path] {
+			return false
+		}
+		n++
+	}
+	for _, f := range p.snapshot.Files {
+		switch f.Kind {
+		case Items, ItemsArrow, Embedding, EmbeddingArrow:
+			n--
+		}
+	}
+	return n == 0
+}
+
+func sameQuarantined(a, b Quarantined) bool {
+	a.Key, b.Key = "", "" // Text says the same
+	return a == b
+}
+
+// sorted are the rejects in the order of ids, which does not depend on the course of the night.
+func (c *Collect) sorted() []Quarantined {
+	slices.SortFunc(c.quarantined, func(a, b Quarantined) int { return cmp.Compare(a.ID, b.ID) })
+	return c.quarantined
+}
+
 // Commit implements pipeline.Committer: it stores the quarantine beside the manifest to come.
 func (c *Collect) Commit(ctx context.Context) error {
 	q, err := newTable(c.dir, quarantineSchema(), memory.DefaultAllocator, QuarantineTable)
 	if err != nil {
 		return err
 	}
-	slices.SortFunc(c.quarantined, func(a, b Quarantined) int { return cmp.Compare(a.ID, b.ID) })
-	for _, row := range c.quarantined {
+	for _, row := range c.sorted() {
 		if err := row.append(q); err != nil {
 			q.discard()
 			return err

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/facet-search/facet/pipeline"
 )
@@ -66,6 +68,14 @@ func (p *Past) readQuarantine(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// allQuarantined are the snapshot's rejects in the order of ids.
+func (p *Past) allQuarantined() (all []Quarantined) {
+	for _, shard := range slices.Sorted(maps.Keys(p.quarantined)) {
+		all = append(all, p.quarantined[shard]...)
+	}
+	return all
 }
 
 // Known returns all that the snapshot holds of a shard, the quarantine included: an image that could

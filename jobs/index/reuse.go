@@ -8,6 +8,7 @@ import (
 
 	"github.com/facet-search/facet/jobs/network"
 	"github.com/facet-search/facet/jobs/progress"
+	"github.com/facet-search/facet/modulation"
 	"github.com/facet-search/facet/pipeline"
 	"github.com/facet-search/facet/sinks"
 	"github.com/facet-search/facet/stages"
@@ -128,13 +129,26 @@ func (j *job) openCompute(pixels *stages.Buffers) (*compute, error) {
 			changed = append(changed, t)
 		}
 	}
-	if c.cut, err = network.Open(j.config.Engine, j.modelFile, j.model, changed); err == nil {
+	file, err := j.cut(changed)
+	if err == nil {
+		c.cut, err = network.Open(j.config.Engine, file, j.model, changed)
+	}
+	if err == nil {
 		c.Some, err = stages.NewEmbed(c.cut, changed, pre, j.config.Batch, j.config.Cores, pixels)
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("the model cut down to %s: %w", names(changed), err), c.Close())
 	}
 	return c, nil
+}
+
+// cut is the model's file with nothing in it but what some tasks need. A model whose tasks the job states
+// is taken whole: the file does not know them.
+func (j *job) cut(tasks []pipeline.Task) ([]byte, error) {
+	if j.config.Model.Tasks != nil {
+		return j.modelFile, nil
+	}
+	return modulation.Cut(j.modelFile, names(tasks))
 }
 
 // Close frees the runners.

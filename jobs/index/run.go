@@ -128,11 +128,14 @@ func (j *job) embed(ctx context.Context) error {
 	embs := pipeline.Through(f, "embed", batches, compute, c.Cores)
 	done := pipeline.Gather(f, "write", pipeline.Through(f, "count", embs, counter{j.progress}, 1), shards)
 	pipeline.Into(f, pipeline.Through(f, "store", done, upload, uploads), j.collect)
-	if err := f.Commit(ctx, j.collect); err != nil {
+	if err := f.Wait(); err != nil {
 		return err
 	}
 	j.finish("embed")
-	return nil
+	if j.same() && j.collect.Same(r.past) {
+		return errors.Join(j.records.Clear(ctx), errUnchanged)
+	}
+	return j.collect.Commit(ctx)
 }
 
 // uploads is how many shards are stored at a time, beside the one that is being written.
