@@ -21,6 +21,9 @@ func (n Network) Build(tasks []string, image network.Shape, seed uint64) (*netwo
 }
 
 func (n Network) build(tasks []string, image network.Shape, rng *rand.Rand) (*network.Network, *network.Params, error) {
+	if n.fromFile() {
+		return n.fromONNX(tasks, image, rng)
+	}
 	b, err := zoo.New(zoo.Architecture(n.Start), zoo.Options{Image: image, Dim: n.Dim, Widths: n.Widths})
 	if err != nil {
 		return nil, nil, err

@@ -57,9 +57,10 @@ type Validation struct {
 const Reference = `gallery: s3://catalogue/images/   # or a folder
 ` + labelled.Reference + `output: runs/shop/                 # local folder: model.onnx, checkpoint.state, curves as CSV and PNG
 network:
-  start: small                     # paper, small, resnet18, or an ONNX file with its weights
+  start: small                     # paper, small, resnet18, or an ONNX file with its weights; a file that has
+                                   # an output embedding_TASK for each task is trained as it is
   method: modulation               # independent, shared, branches, csn, modulation-last, modulation, modulation-all
-  dim: 0                           # of an embedding; 0: the architecture's own
+  dim: 0                           # of an embedding; 0: the architecture's own, or an ONNX file's output
   widths: []                       # channels of stem and blocks; none: the architecture's own
   sites: []                        # nodes to modulate instead of the paper's three
   task_statistics: false           # batch norms' statistics a task, behind the first site
@@ -80,7 +81,7 @@ recipe:
   schedule: {kind: cosine, rate: 0.002, warmup: 0.03, every: 0.4, factor: 0.1}  # or step, constant
   average: 0.9999                  # decay of the averaged weights, which are the result; 0: the last ones
   compliance: 50                   # steps from one count of update compliance to the next; 0: never
-preprocess:                        # goes into the model; the default of an ONNX file is its own
+preprocess:                        # goes into the model; left out, an ONNX file's own is taken
   size: [64, 64]
 validate: {every: 250, triplets: 4000, seed: 1}
 checkpoint: 250                    # steps from one to the next

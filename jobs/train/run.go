@@ -87,6 +87,9 @@ type job struct {
 // a checkpoint behind.
 func Run(ctx context.Context, c Config, p *progress.Progress) (*Result, error) {
 	begun := time.Now()
+	if err := c.preprocess(); err != nil {
+		return nil, err
+	}
 	j := &job{config: c, progress: p}
 	defer j.close()
 	for _, step := range []func(context.Context) error{j.folder, j.load, j.build, j.resume, j.train} {

@@ -225,6 +225,60 @@ func TestMethodsAndStarts(t *testing.T) {
 	}
 }
 
+// TestFromONNX takes a trained file as a backbone and as it is: with no rate to speak of, the trained
+// file's weights are those that it started from.
+func TestFromONNX(t *testing.T) {
+	c := patches(t, 60)
+	c.Network.Method = zoo.FullyShared
+	run(t, c)
+	c.Network.Start, c.Network.Widths = filepath.Join(c.Output, modelFile), nil
+	c.Recipe.Steps, c.Recipe.Schedule.Rate, c.Validate.Every = 1, 1e-9, 0
+	folder := t.TempDir()
+	for name, change := range map[string]func(*Config){
+		"as it is":   func(*Config) {},
+		"modulation": func(c *Config) { c.Network.Method, c.Network.Output, c.Network.Dim = zoo.Modulation, "embedding", 0 },
+		"new head":   func(c *Config) { c.Network.Method, c.Network.Output, c.Network.Dim = zoo.Branches, "embedding", 4 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := c
+			if name != "as it is" {
+				c.Labels.Tasks = []string{"hue=colour", "side=half"} // tasks that the file does not know
+			}
+			c.Output = filepath.Join(folder, strings.ReplaceAll(name, " ", "-"))
+			change(&c)
+			run(t, c)
+			if !shareWeights(t, c.Network.Start, filepath.Join(c.Output, modelFile)) {
+				t.Error("the stem is not that of the file")
+			}
+		})
+	}
+}
+
+// shareWeights compares the stems of two files, which come out under names of their own.
+func shareWeights(t *testing.T, a, b string) bool {
+	t.Helper()
+	var stems [2][]float32
+	for i, name := range []string{a, b} {
+		m, err := onnx.Read(read(t, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, init := range m.GetGraph().GetInitializer() {
+			if d := init.GetDims(); len(d) == 4 && d[1] == 3 {
+				if stems[i], err = init.Floats(); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	for i, v := range stems[0] {
+		if d := v - stems[1][i]; d > 1e-6 || d < -1e-6 {
+			return false
+		}
+	}
+	return len(stems[0]) > 0 && len(stems[0]) == len(stems[1])
+}
+
 func TestRefusals(t *testing.T) {
 	base := patches(t, 30)
 	for name, c := range map[string]struct {

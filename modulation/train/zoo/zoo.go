@@ -24,6 +24,9 @@ const (
 	ResNet18 Architecture = "resnet18"
 )
 
+// embedding is the name of the last dense layer.
+const embedding = "embedding"
+
 // Architectures lists all of them.
 var Architectures = []Architecture{Paper, Small, ResNet18}
 
@@ -87,14 +90,14 @@ func residual(widths []int, pad, dim int) *Backbone {
 		last := b.convReLU(name+"_conv3", width, network.Square(3, 1, 1))
 		out.Sites = append(out.Sites, b.add(name, network.Add{}, pool, last))
 	}
-	return out.finish(b, dim)
+	return out.finish(b, embedding, dim)
 }
 
 // finish adds the dense layer and names the paper's sites: after the last block but one, after the
 // last, and on the embedding.
-func (out *Backbone) finish(b *builder, dim int) *Backbone {
+func (out *Backbone) finish(b *builder, name string, dim int) *Backbone {
 	out.Branch = out.Sites[len(out.Sites)-2]
-	out.Embedding = b.add("embedding", network.Dense{Out: dim})
+	out.Embedding = b.add(name, network.Dense{Out: dim})
 	out.Sites = append(out.Sites, out.Embedding)
 	out.Paper = slices.Clone(out.Sites[len(out.Sites)-3:])
 	out.Nodes = b.nodes
@@ -125,7 +128,7 @@ func resNet18(o Options) (*Backbone, error) {
 	}
 	b.add("pool", network.GlobalAvgPool{})
 	out.Branch = stages[len(stages)-2]
-	out.Embedding = b.add("embedding", network.Dense{Out: o.dim(128)})
+	out.Embedding = b.add(embedding, network.Dense{Out: o.dim(128)})
 	out.Sites = append(out.Sites, out.Embedding)
 	out.Paper = []string{stages[len(stages)-2], stages[len(stages)-1], out.Embedding}
 	out.Nodes = b.nodes
