@@ -24,7 +24,7 @@ func (n Network) build(tasks []string, image network.Shape, rng *rand.Rand) (*ne
 	if n.fromFile() {
 		return n.fromONNX(tasks, image, rng)
 	}
-	b, err := zoo.New(zoo.Architecture(n.Start), zoo.Options{Image: image, Dim: n.Dim, Widths: n.Widths})
+	b, err := zoo.New(zoo.Architecture(n.Start), zoo.Options{Image: image, Dim: n.Dim, Widths: n.Widths, Stride: n.Stride})
 	if err != nil {
 		return nil, nil, err
 	}

@@ -38,6 +38,7 @@ type Network struct {
 	Method zoo.Method `yaml:"method"` // how it serves several tasks
 	Dim    int        `yaml:"dim"`    // of an embedding; 0: the architecture's own
 	Widths []int      `yaml:"widths"` // channels of stem and blocks; none: the architecture's own
+	Stride int        `yaml:"stride"` // of the stem of paper and small: 1 or 2; 0: 1
 	Sites  []string   `yaml:"sites"`  // nodes whose outputs are modulated, in the paper's stead
 	// TaskStatistics keeps batch norms' statistics apart for each task, behind the first site.
 	TaskStatistics bool `yaml:"task_statistics"`
@@ -62,6 +63,7 @@ network:
   method: modulation               # independent, shared, branches, csn, modulation-last, modulation, modulation-all
   dim: 0                           # of an embedding; 0: the architecture's own, or an ONNX file's output
   widths: []                       # channels of stem and blocks; none: the architecture's own
+  stride: 1                        # of the stem of paper and small; 2 makes steps some four times cheaper
   sites: []                        # nodes to modulate instead of the paper's three
   task_statistics: false           # batch norms' statistics a task, behind the first site
   output: ""                       # of an ONNX file: the tensor of its features
