@@ -74,13 +74,13 @@ recipe:
   loss: semi-hard                  # or triplet, the paper's
   margin: 0.2
   batch:
-    rows: 32                       # images that each task draws into a batch
+    rows: 16                       # images that each task draws into a batch
     group: 4                       # images of one class that are drawn together
     balance: 1                     # classes as often as in the data; 0: all alike
     common: true                   # an image counts for all tasks that it has a label of
   augment: {flip: true, shift: 0}
   optimizer: {kind: adam, momentum: 0.9, weight_decay: 0, scales_faster: 1}  # or adagrad, sgd
-  schedule: {kind: cosine, rate: 0.002, warmup: 0.03, every: 0.4, factor: 0.1}  # or step, constant
+  schedule: {kind: cosine, rate: 0.004, warmup: 0.03, every: 0.4, factor: 0.1}  # or step, constant
   average: 0.9999                  # decay of the averaged weights, which are the result; 0: the last ones
   compliance: 50                   # steps from one count of update compliance to the next; 0: never
 preprocess:                        # goes into the model; left out, an ONNX file's own is taken
@@ -95,18 +95,6 @@ fetch: 16                          # objects read at a time
 reject: 0.01                       # share of the images that may be unreadable
 `
 
-// DefaultRecipe is what trains well on a small budget.
-func DefaultRecipe() train.Recipe {
-	return train.Recipe{
-		Seed: 1, Steps: 2000, Loss: train.SemiHard, Margin: 0.2,
-		Batch:     train.Batching{Rows: 32, Group: 4, Balance: 1, Common: true},
-		Augment:   train.Augment{Flip: true},
-		Optimizer: train.Optimizer{Kind: train.Adam, Momentum: 0.9, Scales: 1},
-		Schedule:  train.Schedule{Kind: train.Cosine, Rate: 0.002, Warmup: 0.03, Every: 0.4, Factor: 0.1},
-		Average:   0.9999, Compliance: 50,
-	}
-}
-
 // DefaultPreprocess stretches images to 64×64 and centres them as is usual for photos.
 func DefaultPreprocess() pipeline.Preprocess {
 	return pipeline.Preprocess{
@@ -120,7 +108,7 @@ func DefaultPreprocess() pipeline.Preprocess {
 func Defaults() Config {
 	return Config{
 		Labels: labelled.Defaults(), Network: Network{Start: string(zoo.Small), Method: zoo.Modulation}, Train: "all",
-		Recipe: DefaultRecipe(), Preprocess: DefaultPreprocess(),
+		Recipe: train.Frugal(2000), Preprocess: DefaultPreprocess(),
 		Validate: Validation{Every: 250, Triplets: 4000, Seed: 1}, Checkpoint: 250,
 		Memory: 4 << 30, Threads: runtime.NumCPU(), Cores: runtime.NumCPU(), Fetch: 16, Reject: 0.01,
 	}
