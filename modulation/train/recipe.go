@@ -31,6 +31,19 @@ func Paper(steps int) Recipe {
 	}
 }
 
+// Frugal is a recipe for few draws: one batch for all tasks, so that an image teaches every task that it
+// has a label of, and negatives are mined among all of it.
+func Frugal(steps int) Recipe {
+	return Recipe{
+		Seed: 1, Steps: steps, Loss: SemiHard, Margin: 0.2,
+		Batch:     Batching{Rows: 16, Group: 4, Balance: 1, Common: true},
+		Augment:   Augment{Flip: true},
+		Optimizer: Optimizer{Kind: Adam, Momentum: 0.9, Scales: 1},
+		Schedule:  Schedule{Kind: Cosine, Rate: 0.004, Warmup: 0.03, Every: 0.4, Factor: 0.1},
+		Average:   0.9999, Compliance: 50,
+	}
+}
+
 // Check reports what is wrong with the recipe, or nil.
 func (r Recipe) Check() error {
 	errs := []error{r.Loss.check(), r.Batch.check(r.Loss), r.Optimizer.check(), r.Schedule.check()}

@@ -38,8 +38,8 @@ type Run struct {
 	Params string   `json:"params"` // digest of the parameters' names and shapes, and of what is frozen
 }
 
-// run describes the trainer's own run.
-func (t *Trainer) run() Run {
+// Run describes the trainer's own run.
+func (t *Trainer) Run() Run {
 	h := sha256.New()
 	for _, p := range t.params.List {
 		fmt.Fprintf(h, "%q %v %v\n", p.Name, p.Dims, p.Frozen)
@@ -70,7 +70,7 @@ func (t *Trainer) Encode() ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode training state: %w", err)
 	}
-	h := header{Run: t.run(), Step: t.step, RNG: rng, Curve: t.curve, Compliance: t.ucr}
+	h := header{Run: t.Run(), Step: t.step, RNG: rng, Curve: t.curve, Compliance: t.ucr}
 	tensors := t.tensors()
 	for _, x := range tensors {
 		h.Values += len(x)
@@ -161,7 +161,7 @@ func split(state []byte) (h header, values []byte, err error) {
 
 // fits reports why a state cannot be the trainer's.
 func (t *Trainer) fits(h header, values []byte) error {
-	if err := h.Run.same(t.run()); err != nil {
+	if err := h.Run.same(t.Run()); err != nil {
 		return err
 	}
 	want := 0

@@ -11,8 +11,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/facet-search/facet/modulation/metrics"
 	"github.com/facet-search/facet/modulation/train/network"
 	"github.com/facet-search/facet/modulation/train/zoo"
+	"github.com/facet-search/facet/pipeline"
 )
 
 // tiny is images whose mean colour is the class of task "colour" and whose brighter half that of
@@ -125,9 +127,9 @@ func TestLearns(t *testing.T) {
 func accuracies(t *testing.T, tr *Trainer) []float64 {
 	t.Helper()
 	_, l, list := tiny(t, 60)
-	triplets, err := DrawTriplets(l, list, 200, 1)
-	if err != nil {
-		t.Fatal(err)
+	rows := make([]int, len(list))
+	for i := range rows {
+		rows[i] = i
 	}
 	e, err := NewEmbedder(tr.net, tr.Averaged(), tr.data.Images, 16, 1)
 	if err != nil {
@@ -140,7 +142,11 @@ func accuracies(t *testing.T, tr *Trainer) []float64 {
 	}
 	var acc []float64
 	for task, v := range vectors {
-		acc = append(acc, TripletAccuracy(v, 8, triplets[task]))
+		triplets, err := metrics.DrawTriplets(l.Classes[task], rows, 200, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		acc = append(acc, metrics.TripletAccuracy(metrics.Space{Dim: 8, Metric: pipeline.Cosine, Data: v}, triplets))
 	}
 	return acc
 }

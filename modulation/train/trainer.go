@@ -44,6 +44,8 @@ type Point struct {
 	Step int       `json:"step"`
 	Rate float64   `json:"rate"`
 	Loss []float64 `json:"loss"` // a task
+	// Validation is whatever the caller measured after the step, a task; nil where nothing was.
+	Validation []float64 `json:"validation,omitempty"`
 }
 
 // New prepares a run over threads OpenMP threads. The trainer changes params; Close frees the plan.
@@ -135,6 +137,13 @@ func (t *Trainer) Averaged() *network.Params {
 
 // Curve is one point a step.
 func (t *Trainer) Curve() []Point { return t.curve }
+
+// Note puts a measurement, one finite number a task, onto the curve's last point.
+func (t *Trainer) Note(validation []float64) {
+	if n := len(t.curve); n > 0 {
+		t.curve[n-1].Validation = validation
+	}
+}
 
 // Compliance is the count so far; nil where it is not kept.
 func (t *Trainer) Compliance() *Compliance { return t.ucr }

@@ -141,6 +141,17 @@ func (n *Network) Of(ps *Params, node string, role Role, task int) *Param {
 	return ps.byName[n.paramName(node, role, Shared)]
 }
 
+// Freeze marks the parameters of frozen nodes, whose flag may have been set after they were drawn.
+func (n *Network) Freeze(ps *Params) {
+	frozen := map[string]bool{}
+	for _, node := range n.Nodes {
+		frozen[node.Name] = node.Frozen
+	}
+	for _, p := range ps.List {
+		p.Frozen = frozen[p.Node] || !p.Role.Learned()
+	}
+}
+
 // Clone copies all values.
 func (ps *Params) Clone() *Params {
 	c := &Params{List: make([]*Param, len(ps.List)), byName: make(map[string]*Param, len(ps.List))}

@@ -43,6 +43,20 @@ type Options struct {
 	// Widths are the channels of the stem and of each block; nil for the architecture's own. ResNet-18
 	// has one a stage.
 	Widths []int
+	// Stride of the stem of Paper and Small; 0 means 1. A stem of stride 2 has windows of 5×5, and costs
+	// a quarter from there on.
+	Stride int
+}
+
+// stem is the first convolution's window.
+func (o Options) stem(pad int) (network.Window, error) {
+	switch o.Stride {
+	case 0, 1:
+		return network.Square(3, 1, pad), nil
+	case 2:
+		return network.Square(5, 2, 2*pad), nil
+	}
+	return network.Window{}, fmt.Errorf("a stem of stride %d, want 1 or 2", o.Stride)
 }
 
 func (o Options) widths(own ...int) ([]int, error) {

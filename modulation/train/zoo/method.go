@@ -70,7 +70,7 @@ func (b *Backbone) Apply(m Method, tasks []string, image network.Shape) (*networ
 	case ModulationAll:
 		n.Nodes = modulate(n.Nodes, b.Sites, network.Modulation{})
 	}
-	n.Nodes = append(n.Nodes, network.Node{Name: "unit", Op: network.Normalize{}, Inputs: []string{n.Output()}})
+	n.Nodes = append(n.Nodes, network.Node{Name: free(n.Nodes, "unit"), Op: network.Normalize{}, Inputs: []string{n.Output()}})
 	return n, n.Check()
 }
 

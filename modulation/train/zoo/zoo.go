@@ -24,6 +24,9 @@ const (
 	ResNet18 Architecture = "resnet18"
 )
 
+// embedding is the name of the last dense layer.
+const embedding = "embedding"
+
 // Architectures lists all of them.
 var Architectures = []Architecture{Paper, Small, ResNet18}
 
@@ -52,10 +55,10 @@ func paper(o Options) (*Backbone, error) {
 		return nil, err
 	}
 	pad := 0
-	if unpaddedEnd(min(o.Image[1], o.Image[2]), len(widths)-1) < 2 {
+	if unpaddedEnd(min(o.Image[1], o.Image[2])/max(o.Stride, 1), len(widths)-1) < 2 {
 		pad = 1
 	}
-	return residual(widths, pad, o.dim(256)), nil
+	return o.residual(widths, pad, o.dim(256))
 }
 
 // unpaddedEnd is the side of the last block's output without padding.
@@ -69,16 +72,20 @@ func unpaddedEnd(side, blocks int) int {
 
 func small(o Options) (*Backbone, error) {
 	widths, err := o.widths(32, 64, 96, 128, 128)
-	return residual(widths, 1, o.dim(128)), err
+	if err != nil {
+		return nil, err
+	}
+	return o.residual(widths, 1, o.dim(128))
 }
 
 // residual is the paper's make of network: a stem and blocks that halve the resolution.
-func residual(widths []int, pad, dim int) *Backbone {
-	if len(widths) == 0 {
-		return nil
+func (o Options) residual(widths []int, pad, dim int) (*Backbone, error) {
+	stem, err := o.stem(pad)
+	if err != nil {
+		return nil, err
 	}
 	b := newBuilder()
-	out := &Backbone{Sites: []string{b.convReLU("stem", widths[0], network.Square(3, 1, pad))}}
+	out := &Backbone{Sites: []string{b.convReLU("stem", widths[0], stem)}}
 	for i, width := range widths[1:] {
 		name := fmt.Sprintf("block%d", i+2) // the stem is the first
 		b.convReLU(name+"_conv1", width, network.Square(3, 1, pad))
@@ -87,14 +94,14 @@ func residual(widths []int, pad, dim int) *Backbone {
 		last := b.convReLU(name+"_conv3", width, network.Square(3, 1, 1))
 		out.Sites = append(out.Sites, b.add(name, network.Add{}, pool, last))
 	}
-	return out.finish(b, dim)
+	return out.finish(b, embedding, dim), nil
 }
 
 // finish adds the dense layer and names the paper's sites: after the last block but one, after the
 // last, and on the embedding.
-func (out *Backbone) finish(b *builder, dim int) *Backbone {
+func (out *Backbone) finish(b *builder, name string, dim int) *Backbone {
 	out.Branch = out.Sites[len(out.Sites)-2]
-	out.Embedding = b.add("embedding", network.Dense{Out: dim})
+	out.Embedding = b.add(name, network.Dense{Out: dim})
 	out.Sites = append(out.Sites, out.Embedding)
 	out.Paper = slices.Clone(out.Sites[len(out.Sites)-3:])
 	out.Nodes = b.nodes
@@ -125,7 +132,7 @@ func resNet18(o Options) (*Backbone, error) {
 	}
 	b.add("pool", network.GlobalAvgPool{})
 	out.Branch = stages[len(stages)-2]
-	out.Embedding = b.add("embedding", network.Dense{Out: o.dim(128)})
+	out.Embedding = b.add(embedding, network.Dense{Out: o.dim(128)})
 	out.Sites = append(out.Sites, out.Embedding)
 	out.Paper = []string{stages[len(stages)-2], stages[len(stages)-1], out.Embedding}
 	out.Nodes = b.nodes

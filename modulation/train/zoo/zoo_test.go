@@ -52,6 +52,23 @@ func TestReferenceSize(t *testing.T) {
 	}
 }
 
+func TestStride(t *testing.T) {
+	o := Options{Image: network.Shape{3, 64, 64}}
+	full, _, err := build(t, Small, Modulation, o).MACs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Stride = 2
+	half, _, err := build(t, Small, Modulation, o).MACs()
+	if err != nil || full < 3*half || full > 5*half {
+		t.Errorf("stride 2 brings %d MACs to %d (%v), want about a quarter", full, half, err)
+	}
+	o.Stride = 3
+	if _, err := New(Small, o); err == nil {
+		t.Error("a stride of 3 is taken")
+	}
+}
+
 func TestMethods(t *testing.T) {
 	for _, a := range Architectures {
 		o := Options{Image: network.Shape{3, 32, 32}, Dim: 16}
