@@ -192,6 +192,35 @@ func TestPruneShrinksTails(t *testing.T) {
 	}
 }
 
+// A task whose scales are all dead at a site keeps what does not come through there.
+func TestPruneAllDead(t *testing.T) {
+	for _, name := range []string{"paper", "mobilenet", "resnet18"} {
+		for at := range 3 {
+			n := enginetest.Nets()[name]
+			ps := enginetest.Trained(t, n)
+			sites := 0
+			for _, p := range ps.List {
+				if p.Role == network.Scale && p.Task == 1 {
+					if sites == at {
+						clear(p.Data)
+					}
+					sites++
+				}
+			}
+			if at >= sites-1 && name == "paper" || at >= sites {
+				continue // the embedding itself
+			}
+			file := exported(t, n, ps, 17)
+			images := enginetest.Images(2 * n.Image.Size())
+			want := enginetest.Run(t, file, images)
+			for _, opt := range []weave.Pruning{{}, {Copy: true}, {Multiple: 8}} {
+				pruned := must[[]byte](t)(modulation.Prune(must[[]byte](t)(modulation.Fold(file, 0)), opt))
+				enginetest.Compare(t, enginetest.Run(t, pruned, images), want, enginetest.Tolerance)
+			}
+		}
+	}
+}
+
 // The file says where it is modulated, however it is rewritten.
 func TestSitesSurvive(t *testing.T) {
 	n := enginetest.Nets()["paper"]

@@ -199,7 +199,8 @@ func (p *pruner) absorbed(n *onnx.NodeProto, inputs []int) map[int]float64 {
 	return sums
 }
 
-// wanted are the channels that a layer reads for the outputs that stay, of those that are there.
+// wanted are the channels that a layer reads for the outputs that stay, of those that are there: an
+// output that only stays to make a number fit may do without some.
 func (p *pruner) wanted(n *onnx.NodeProto, outputs []int) []int {
 	there := p.lives(n.In(0))
 	if p.made[n.In(0)] == nil { // the images
@@ -208,7 +209,7 @@ func (p *pruner) wanted(n *onnx.NodeProto, outputs []int) []int {
 	reads := make([]bool, len(there))
 	for _, o := range outputs {
 		for _, c := range p.varying(n, o) {
-			reads[c] = true
+			reads[c] = there[c]
 		}
 	}
 	want := max(count(reads), 1)

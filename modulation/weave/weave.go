@@ -103,11 +103,6 @@ func (w Weaving) check(sites []Site) error {
 // weave replaces what comes after the sites by one copy a task.
 func (d *draft) weave(w Weaving, sites []Site, output string) error {
 	tail := d.after(sites)
-	for _, s := range sites {
-		if !d.leads(s.Tensor, output) {
-			return fmt.Errorf("site %v does not lead to the output %q", s, output)
-		}
-	}
 	if len(d.shapes[output]) != 2 && w.Normalize {
 		return fmt.Errorf("the output %q has shape %v, want vectors [N D]", output, d.shapes[output])
 	}
@@ -155,19 +150,6 @@ func (d *draft) after(sites []Site) []*onnx.NodeProto {
 		}
 		return !reads
 	})
-}
-
-// leads reports whether the output depends on a tensor.
-func (d *draft) leads(tensor, output string) bool {
-	if tensor == output {
-		return true
-	}
-	for _, n := range d.after([]Site{{Tensor: tensor}}) {
-		if slices.Contains(n.GetOutput(), output) {
-			return true
-		}
-	}
-	return false
 }
 
 // tail copies the nodes for a task, with its scales at the sites, and returns what its output is called.
