@@ -135,3 +135,26 @@ func (m *Model) describe(woven *onnx.ModelProto, sites []weave.Site, tasks []wea
 	}
 	return onnx.Write(woven)
 }
+
+// FindSites lists what rules name in a CNN, see weave.Sites. Of w, Output and Preprocess count.
+func FindSites(file []byte, w Weaving) ([]weave.Site, error) {
+	p, err := onnx.Read(file)
+	if err != nil {
+		return nil, fmt.Errorf("find sites: %w", err)
+	}
+	m := &Model{}
+	if m.graph, err = graph.New(p); err != nil {
+		return nil, fmt.Errorf("find sites: %w", err)
+	}
+	var input graph.Shape // as declared
+	if err := m.readPreprocess(Overrides{Preprocess: w.Preprocess}); err == nil {
+		input = m.input()
+	} else if w.Preprocess != nil {
+		return nil, fmt.Errorf("find sites: %w", err)
+	}
+	output := w.Output
+	if output == "" && len(p.GetGraph().GetOutput()) > 0 {
+		output = p.GetGraph().GetOutput()[0].GetName()
+	}
+	return weave.Sites(p, input, output)
+}
