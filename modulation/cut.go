@@ -2,6 +2,7 @@ package modulation
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -32,6 +33,12 @@ func Cut(file []byte, tasks []string) ([]byte, error) {
 	p.MetadataProps = cloneMetadata(p.GetMetadataProps())
 	if err := SetMetadata(p, kept, m.Preprocess); err != nil {
 		return nil, fmt.Errorf("cut: %w", err)
+	}
+	if m.sites != nil {
+		maps.DeleteFunc(m.sites, func(task string, _ []Site) bool { return !slices.Contains(tasks, task) })
+		if err := SetSites(p, m.sites); err != nil {
+			return nil, fmt.Errorf("cut: %w", err)
+		}
 	}
 	return onnx.Write(p)
 }

@@ -42,6 +42,7 @@ type TaskInspection struct {
 	Digest Digest `json:"digest"`
 	Cost   Cost   `json:"cost"` // of a pass for this task alone
 	Own    Cost   `json:"own"`  // the part of it that no other task needs
+	Sites  []Site `json:"sites,omitempty"`
 }
 
 // Cost is a number of weights and of multiply-accumulates an image.
@@ -79,8 +80,12 @@ func (m *Model) Inspect() Inspection {
 	}
 	costs := m.graph.Cost(outputs, m.shapes(1))
 	in.Cost, in.Shared, in.Unused = newCost(costs.All), newCost(costs.Shared), costs.Unused
+	sites, err := m.Sites()
+	if err != nil {
+		sites = nil // the graph is beyond what can be rewritten
+	}
 	for i, t := range m.Tasks {
-		in.Tasks = append(in.Tasks, TaskInspection{t, m.Digests.Tasks[i], newCost(costs.Each[i]), newCost(costs.Exclusive[i])})
+		in.Tasks = append(in.Tasks, TaskInspection{t, m.Digests.Tasks[i], newCost(costs.Each[i]), newCost(costs.Exclusive[i]), sites[t.Name]})
 	}
 	return in
 }
@@ -105,6 +110,9 @@ func (in Inspection) String() string {
 	for _, t := range in.Tasks {
 		line("task", "%s: output %s [N %d], %s%s, digest %s", t.Name, t.Output, t.Dim, t.Metric, unitText(t.Task), t.Digest)
 		line("", "%s; its own %s", t.Cost, t.Own)
+		if len(t.Sites) > 0 {
+			line("", "modulated at %s", sitesText(t.Sites))
+		}
 	}
 	if in.Cost.Unknown != "" {
 		line("unknown", "%s", in.Cost.Unknown)
@@ -122,6 +130,20 @@ func cropText(p pipeline.Preprocess) string {
 		return fmt.Sprintf(", centre %d×%d", h, w)
 	}
 	return ""
+}
+
+// sitesText lists a task's sites and how many of their channels are dead.
+func sitesText(sites []Site) string {
+	var list []string
+	dead, all := 0, 0
+	for _, s := range sites {
+		dead, all = dead+s.Dead, all+s.Channels
+		list = append(list, fmt.Sprintf("%s (%d of %d dead)", s.Tensor, s.Dead, s.Channels))
+	}
+	if len(list) > 1 && all > 0 {
+		list = append(list, fmt.Sprintf("in all %.0f %% dead", 100*float64(dead)/float64(all)))
+	}
+	return strings.Join(list, ", ")
 }
 
 func unitText(t pipeline.Task) string {

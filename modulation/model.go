@@ -20,6 +20,7 @@ type Model struct {
 
 	graph *graph.Graph
 	bytes int
+	sites Sites // as stated; nil where the file says nothing
 }
 
 // Overrides replace what the file's metadata say; nil leaves it to them.
@@ -43,6 +44,7 @@ func Open(file []byte, o Overrides) (*Model, error) {
 	for _, step := range []func() error{
 		func() error { return m.readTasks(o) },
 		func() error { return m.readPreprocess(o) },
+		func() (err error) { m.sites, err = readSites(p); return err },
 		m.checkInput,
 		m.checkOutputs,
 		func() error { return m.digest(file) },

@@ -266,3 +266,27 @@ func fields[T any](m message, values []T, write func(T)) {
 		write(v)
 	}
 }
+
+// Digests are the digests of all tensors that nodes yield or read, by name.
+func (g *Graph) Digests() (map[string]hash, error) {
+	all := make(map[string]hash)
+	note := func(t string) error {
+		h, err := g.hashTensor(t)
+		m := newMessage("facet.digest/1")
+		m.bytes(h[:])
+		all[t] = m.sum()
+		return err
+	}
+	for _, i := range g.order {
+		n := g.nodes[i]
+		if err := g.hashNode(n); err != nil {
+			return nil, err
+		}
+		for _, t := range slices.Concat(n.GetInput(), n.GetOutput()) {
+			if err := note(t); t != "" && err != nil {
+				return nil, err
+			}
+		}
+	}
+	return all, nil
+}

@@ -61,12 +61,13 @@ func apply(x []float64, f func(float64) float64) []float64 {
 }
 
 func (d *draft) batchNorm(n *onnx.NodeProto) (a affine, ok bool) {
-	if n.Int("training_mode", 0) != 0 || d.weights[n.In(0)] != nil {
+	x := d.shapes[n.In(0)]
+	if n.Int("training_mode", 0) != 0 || d.weights[n.In(0)] != nil || len(x) < 2 {
 		return a, false
 	}
 	var p [4][]float32 // gain, shift, mean, variance
 	for i := range p {
-		if p[i] = d.floats(n.In(i + 1)); p[i] == nil || len(p[i]) != len(p[0]) {
+		if p[i] = d.floats(n.In(i + 1)); p[i] == nil || int64(len(p[i])) != x[1] {
 			return a, false
 		}
 	}

@@ -26,6 +26,7 @@ type draft struct {
 	input   graph.Shape
 	shapes  map[string]graph.Shape // for a batch of probe images
 	keep    map[string]bool        // tensors whose values are not to be scaled
+	alias   map[string]string      // tensors that are gone → what their readers read instead
 }
 
 // probe is the batch for which shapes are inferred: not 1, so that an axis that follows it shows.
@@ -43,7 +44,7 @@ func newDraft(m *onnx.ModelProto, input graph.Shape) (*draft, error) {
 	}
 	d := &draft{
 		model: m, gone: map[*onnx.NodeProto]bool{}, made: map[string]*onnx.NodeProto{}, readers: map[string][]*onnx.NodeProto{},
-		weights: map[string]*onnx.TensorProto{}, outputs: map[string]bool{}, shapes: map[string]graph.Shape{}, keep: map[string]bool{},
+		weights: map[string]*onnx.TensorProto{}, outputs: map[string]bool{}, shapes: map[string]graph.Shape{}, keep: map[string]bool{}, alias: map[string]string{},
 	}
 	for _, w := range m.GetGraph().GetInitializer() {
 		d.weights[w.GetName()] = w

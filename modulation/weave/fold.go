@@ -12,8 +12,8 @@ import (
 type Folding struct {
 	// Input is the shape of the images; nil takes what the file declares.
 	Input graph.Shape
-	// Keep are tensors whose values stay as they are: where modulation sits in the trunk, so that tails
-	// of other tasks still fit it.
+	// Keep are tensors whose values stay as they are, unless they come after another of them: where
+	// modulation sits in the trunk, so that tails of other tasks still fit it.
 	Keep []string
 	// Copies is the largest weight, in elements, that a scale may make a copy of; scales before larger
 	// ones stay products of their own, which costs a pass over activations and saves memory for the
@@ -34,6 +34,7 @@ func Fold(m *onnx.ModelProto, opt Folding) (*onnx.ModelProto, error) {
 		d.keep[t] = true
 	}
 	d.simplify()
+	d.keepFirst()
 	f := folder{d, opt.Copies}
 	for f.pass() {
 	}
@@ -42,6 +43,20 @@ func Fold(m *onnx.ModelProto, opt Folding) (*onnx.ModelProto, error) {
 		return nil, fmt.Errorf("fold: %w", err)
 	}
 	return m, nil
+}
+
+// keepFirst lets go of tensors that come after others that are kept.
+func (d *draft) keepFirst() {
+	below := map[string]bool{}
+	for _, n := range d.sorted() {
+		reads := slices.ContainsFunc(n.GetInput(), func(t string) bool { return below[t] || d.keep[t] })
+		for _, t := range n.GetOutput() {
+			below[t] = reads
+		}
+	}
+	for t := range d.keep {
+		d.keep[t] = d.keep[t] && !below[t]
+	}
 }
 
 // folder folds; every step removes an affine node or moves one toward the outputs, so that it ends.

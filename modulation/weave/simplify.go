@@ -38,6 +38,9 @@ func (d *draft) simplify() {
 	}
 	for _, n := range d.live() {
 		d.unexpand(n)
+		if is(n, "Mul", "Add") && len(n.GetInput()) == 2 && d.weights[n.In(0)] != nil {
+			n.Input[0], n.Input[1] = n.Input[1], n.Input[0]
+		}
 	}
 	d.sweep()
 	d.share()
@@ -61,11 +64,17 @@ func (d *draft) passes(n *onnx.NodeProto) bool {
 // bypass lets the node's readers read what it was given; an output of the graph keeps its name.
 func (d *draft) bypass(n *onnx.NodeProto, given string) {
 	d.reroute(out(n), given)
-	d.keep[given] = d.keep[given] || d.keep[out(n)]
+	d.rename(out(n), given)
 	d.remove(n)
 	if d.outputs[out(n)] {
 		d.present(given, out(n))
 	}
+}
+
+// rename notes that a tensor has taken another's place.
+func (d *draft) rename(from, to string) {
+	d.keep[to] = d.keep[to] || d.keep[from]
+	d.alias[from] = to
 }
 
 // present makes a tensor an output of the graph under the output's name.
@@ -80,7 +89,9 @@ func (d *draft) present(tensor, output string) {
 	n.Output = slices.Clone(n.GetOutput())
 	n.Output[slices.Index(n.Output, tensor)] = output
 	d.made[output] = n
-	d.shapes[output], d.keep[output] = d.shapes[tensor], d.keep[tensor]
+	d.shapes[output] = d.shapes[tensor]
+	delete(d.alias, output)
+	d.rename(tensor, output)
 	d.reroute(tensor, output)
 }
 
@@ -125,7 +136,7 @@ func (d *draft) merge(n, same *onnx.NodeProto) {
 			continue
 		}
 		d.reroute(t, same.GetOutput()[i])
-		d.keep[same.GetOutput()[i]] = d.keep[same.GetOutput()[i]] || d.keep[t]
+		d.rename(t, same.GetOutput()[i])
 		if d.outputs[t] {
 			d.present(same.GetOutput()[i], t)
 		}

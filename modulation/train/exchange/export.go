@@ -44,6 +44,9 @@ func Export(net *network.Network, params *network.Params, opt Options) (*onnx.Mo
 	if err := modulation.SetMetadata(m, e.tasks(), opt.Preprocess); err != nil {
 		return nil, fmt.Errorf("export: %w", err)
 	}
+	if err := modulation.SetSites(m, e.sites()); err != nil {
+		return nil, fmt.Errorf("export: %w", err)
+	}
 	for _, key := range slices.Sorted(maps.Keys(opt.Metadata)) {
 		m.SetMetadata(key, opt.Metadata[key])
 	}
@@ -101,6 +104,20 @@ func (e *exporter) tasks() []pipeline.Task {
 		list = append(list, pipeline.Task{Name: name, Output: OutputOf(name), Dim: e.net.Dim(), Metric: metric, Normalized: unit})
 	}
 	return list
+}
+
+// sites are the modulations of each task.
+func (e *exporter) sites() modulation.Sites {
+	sites := modulation.Sites{}
+	for t, name := range e.net.Tasks {
+		for _, n := range e.net.Nodes {
+			if _, ok := n.Op.(network.Modulation); ok {
+				scales := e.net.Of(e.params, n.Name, network.Scale, t).Data
+				sites[name] = append(sites[name], modulation.NewSite(n.Inputs[0], scales))
+			}
+		}
+	}
+	return sites
 }
 
 // all emits the trunk, then one tail after another, then the outputs.

@@ -154,7 +154,7 @@ func (i *importer) visit(tensor string) error {
 	if n == nil {
 		return fmt.Errorf("tensor %q has no producer", tensor)
 	}
-	if x, ok := i.unit(n); ok {
+	if x, ok := i.shapes.Unit(n); ok {
 		if err := i.visit(x); err != nil {
 			return err
 		}

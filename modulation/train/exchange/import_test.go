@@ -20,84 +20,12 @@ func read(t testing.TB, file []byte) *onnx.ModelProto {
 	return m
 }
 
-// residual is one of ResNet's basic blocks after node x, whose name is that of its last node.
-func residual(name, x string, out, stride int) []network.Node {
-	shortcut := x
-	var nodes []network.Node
-	add := func(n string, op network.Op, in ...string) {
-		nodes = append(nodes, named(name+n, op, in...))
-	}
-	if stride > 1 {
-		add("/down", conv(out, 1, stride, 0, 1), x)
-		add("/downnorm", network.BatchNorm{}, name+"/down")
-		shortcut = name + "/downnorm"
-	}
-	add("/conv1", conv(out, 3, stride, 1, 1), x)
-	add("/bn1", network.BatchNorm{}, name+"/conv1")
-	add("/relu1", network.ReLU{}, name+"/bn1")
-	add("/conv2", conv(out, 3, 1, 1, 1), name+"/relu1")
-	add("/bn2", network.BatchNorm{}, name+"/conv2")
-	add("/sum", network.Add{}, name+"/bn2", shortcut)
-	add("", network.ReLU{}, name+"/sum")
-	return nodes
-}
-
-// resnet18 has ResNet-18's 18 layers with few channels, and sites behind layer3 and before the head.
-func resnet18(image network.Shape) *network.Network {
-	nodes := []network.Node{named("stem", conv(4, 7, 2, 3, 1)), named("norm", network.BatchNorm{}), named("relu", network.ReLU{}),
-		named("pool", network.MaxPool{Window: network.Square(3, 2, 1)})}
-	last := "pool"
-	for layer, width := range []int{4, 6, 8, 10} {
-		for block := range 2 {
-			stride := 1
-			if layer > 0 && block == 0 {
-				stride = 2
-			}
-			name := []string{"layer1", "layer2", "layer3", "layer4"}[layer] + []string{".0", ".1"}[block]
-			nodes = append(nodes, residual(name, last, width, stride)...)
-			last = name
-		}
-		if layer == 2 {
-			nodes = append(nodes, network.Node{Name: "site3", Op: network.Modulation{}, PerTask: true})
-			last = "site3"
-		}
-	}
-	nodes = append(nodes, named("mean", network.GlobalAvgPool{}), network.Node{Name: "site4", Op: network.Modulation{}, PerTask: true},
-		named("fc", network.Dense{Out: 7, Bias: true}), named("unit", network.Normalize{}))
-	return net(image, nodes...)
-}
-
-// mobile has MobileNetV2's inverted residuals, with a site on an expanded activation.
-func mobile(image network.Shape) *network.Network {
-	var nodes []network.Node
-	layer := func(name string, op network.Op, in string) {
-		nodes = append(nodes, named(name, op, in), named(name+"/bn", network.BatchNorm{}, name), named(name+"/relu", network.ReLU{Top: 6}, name+"/bn"))
-	}
-	layer("stem", conv(6, 3, 2, 1, 1), network.Input)
-	layer("expand", conv(12, 1, 1, 0, 1), "stem/relu")
-	layer("depth", conv(12, 3, 1, 1, 12), "expand/relu")
-	nodes = append(nodes, named("project", conv(6, 1, 1, 0, 1), "depth/relu"), named("project/bn", network.BatchNorm{}, "project"),
-		named("sum", network.Add{}, "stem/relu", "project/bn"))
-	layer("expand2", conv(12, 1, 1, 0, 1), "sum")
-	nodes = append(nodes, network.Node{Name: "site", Op: network.Modulation{}, PerTask: true, Inputs: []string{"expand2/relu"}})
-	layer("depth2", conv(12, 3, 2, 1, 12), "site")
-	nodes = append(nodes, named("project2", conv(8, 1, 1, 0, 1), "depth2/relu"), named("project2/bn", network.BatchNorm{}, "project2"))
-	nodes = append(nodes, named("mean", network.GlobalAvgPool{}), named("fc", network.Dense{Out: 5}), named("unit", network.Normalize{}))
-	return net(image, nodes...)
-}
-
-func allNets() map[string]*network.Network {
-	all := nets()
-	all["resnet18"], all["mobilenet"] = resnet18(network.Shape{3, 40, 32}), mobile(network.Shape{3, 16, 20})
-	return all
-}
-
 // A network that goes out as ONNX comes back with the same outputs, by training's own engine, whether
 // anything else has folded the file in between or not.
 func TestRoundTrip(t *testing.T) {
-	for name, n := range allNets() {
+	for name, n := range enginetest.Nets() {
 		t.Run(name, func(t *testing.T) {
-			ps := trained(t, n)
+			ps := enginetest.Trained(t, n)
 			images := enginetest.Images(2 * n.Image.Size())
 			want := embed(t, n, ps, images)
 			file := export(t, n, ps)
@@ -129,8 +57,8 @@ func TestRoundTrip(t *testing.T) {
 
 // The paper's network comes back as it was written: what belongs to a task still does.
 func TestImportKeepsTasksApart(t *testing.T) {
-	n := nets()["paper"]
-	back, values, err := Import(read(t, export(t, n, trained(t, n))), Source{})
+	n := enginetest.Nets()["paper"]
+	back, values, err := Import(read(t, export(t, n, enginetest.Trained(t, n))), Source{})
 	if err != nil {
 		t.Fatal(err)
 	}
