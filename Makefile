@@ -12,7 +12,7 @@ GOLANGCI_LINT := v2.15.0
 TEST = go test -race -shuffle=on
 
 .NOTPARALLEL: # the targets share .deps, and go spreads over the cores by itself
-.PHONY: help setup setup-tests build test check lint bench profile e2e demo gallery compare soak examples python clean
+.PHONY: help setup setup-tests build test check lint bench profile e2e demo gallery demo-model picture compare soak examples python clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,15 @@ demo: build gallery ## index 7,562 emoji and search them
 
 gallery: setup ## fetch the demo's gallery into out/demo/gallery
 	@infra/setup/gallery.sh
+
+demo-model: build gallery ## train the demo's model on the emoji, into testdata/demo/model.onnx
+	rm -rf out/demo/training
+	bin/facet train -c testdata/demo/train.yaml
+	cp out/demo/training/model.onnx testdata/demo/model.onnx
+
+picture: demo ## draw docs/neighbours.png from the demo's snapshot
+	bin/facet picture --output out/demo/index --gallery out/demo/gallery --to docs/neighbours.png -k 9 \
+		--key google/1f436.png --key twitter/1f44b-1f3ff.png --key google/1f34e.png --key twitter/1f1ef-1f1f5.png
 
 compare: build ## train the paper's methods on the fashion gallery and compare them; hours, goes on where it was stopped
 	@infra/setup/fashion.sh

@@ -16,34 +16,51 @@ import (
 const rounds = 15
 
 // speeds times one model of each method in ONNX Runtime on one thread, in turns, and returns images a
-// second.
+// second: of the file as it was trained, or folded, whichever is faster.
 func speeds(ctx context.Context, f folder, methods []zoo.Method, seed uint64) (map[zoo.Method]float64, error) {
-	var runners []engine.Runner
+	var all []timed
 	for _, m := range methods {
 		file, err := f.model(trial{m, seed})
 		if err != nil {
 			return nil, err
 		}
-		e, r, err := openRunner(file)
+		folded, err := modulation.Fold(file, 0)
 		if err != nil {
 			return nil, fmt.Errorf("model of %s: %w", m, err)
 		}
-		defer e.Close()
-		defer r.Close()
-		runners = append(runners, r)
+		for _, variant := range [][]byte{file, folded} {
+			e, r, err := openRunner(variant)
+			if err != nil {
+				return nil, fmt.Errorf("model of %s: %w", m, err)
+			}
+			defer e.Close()
+			defer r.Close()
+			all = append(all, timed{m, r})
+		}
 	}
+	return inTurns(ctx, all)
+}
+
+// timed is a model of a method, ready to run.
+type timed struct {
+	method zoo.Method
+	runner engine.Runner
+}
+
+// inTurns runs all models once a round. The first round allocates and does not count.
+func inTurns(ctx context.Context, all []timed) (map[zoo.Method]float64, error) {
 	best := map[zoo.Method]float64{}
 	for round := range rounds {
-		for i, r := range runners {
+		for _, t := range all {
 			if err := ctx.Err(); err != nil {
 				return nil, err
 			}
 			begun := time.Now()
-			if err := r.Run(embedBatch); err != nil {
-				return nil, fmt.Errorf("time %s: %w", methods[i], err)
+			if err := t.runner.Run(embedBatch); err != nil {
+				return nil, fmt.Errorf("time %s: %w", t.method, err)
 			}
-			if round > 0 { // the first one allocates
-				best[methods[i]] = max(best[methods[i]], embedBatch/time.Since(begun).Seconds())
+			if round > 0 {
+				best[t.method] = max(best[t.method], embedBatch/time.Since(begun).Seconds())
 			}
 		}
 	}

@@ -75,6 +75,10 @@ func TestExitCodes(t *testing.T) {
 		// Elsewhere: below the first output its empty table would lie beside those that the snapshot names.
 		{"too many rejects", "limits: {pixels: 100}\n", []string{"index", "-c", "JOB", "--output", dir + "/rejected"}, exitRejects, "limits.reject"},
 		{"a key that is not there", "", []string{"search", "--output", dir + "/out", "--task", "usage", "--key", "x"}, exitError, "no such key"},
+		{"an evaluation of nothing", "", []string{"evaluate"}, exitUsage, "gallery: is missing"},
+		{"an evaluation of two things", "", []string{"evaluate", "--model", model, "--output", dir + "/out"}, exitUsage, "output: is given beside"},
+		{"a comparison without a job", "", []string{"compare"}, exitUsage, "-c"},
+		{"a picture of nothing", "", []string{"picture", "--to", dir + "/p.png"}, exitUsage, "--key"},
 	} {
 		for i := range c.args {
 			if c.args[i] == "JOB" {
