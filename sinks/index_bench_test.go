@@ -25,9 +25,11 @@ const (
 // of this process and its children, and the peak memory of this one, which reads, compares and sends.
 func BenchmarkUpdate(b *testing.B) {
 	for _, factory := range []string{"IVF1024,Flat", "IVF1024,SQ8"} {
-		for b.Loop() {
-			benchUpdate(b, factory)
-		}
+		b.Run(factory, func(b *testing.B) {
+			for b.Loop() {
+				benchUpdate(b, factory)
+			}
+		})
 	}
 }
 
@@ -63,7 +65,7 @@ func benchUpdate(b *testing.B, factory string) {
 			b.Logf("%s: built with %.1f s of CPU in %.1f s, recall@10 %.3f", factory, build, elapsed, made.Index.Recall)
 			continue
 		}
-		b.ReportMetric(took/build, fmt.Sprintf("%s-%d%%/build", factory, percent))
+		b.ReportMetric(took/build, fmt.Sprintf("%d%%/build", percent))
 		b.Logf("%s: %d %%: %s with %.2f s of CPU in %.2f s, %.3f of a build, recall@10 %.3f, imbalance %.2f; %s", factory, percent,
 			made.Index.Origin.How, took, elapsed, took/build, made.Index.Recall, made.Index.Origin.Imbalance, made.Index.Origin.Why)
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -159,12 +160,18 @@ func (b IndexBuilder) publish(ctx context.Context, fb *faiss.Builder, spec faiss
 	return &BuiltIndex{Task: task, Index: t, Files: []File{index, infos}}, nil
 }
 
-// keepOrPut writes an object unless it is there already, and describes the one that is there after.
+// keepOrPut writes a JSON object unless one is there already, and describes the one that is there
+// after. One that was damaged is replaced.
 func keepOrPut(ctx context.Context, objects store.Store, f File, data []byte) (File, error) {
 	_, err := put(ctx, objects, f.Path, data, store.IfAbsent())
 	if errors.Is(err, store.ErrPrecondition) {
-		if data, _, err = readSmall(ctx, objects, f.Path); err == nil {
-			f.Bytes, f.SHA256 = int64(len(data)), hexDigest(data)
+		var there []byte
+		if there, _, err = readSmall(ctx, objects, f.Path); err == nil && json.Valid(there) {
+			f.Bytes, f.SHA256 = int64(len(there)), hexDigest(there)
+			return f, nil
+		}
+		if err == nil {
+			_, err = put(ctx, objects, f.Path, data, store.Condition{})
 		}
 	}
 	if err != nil {

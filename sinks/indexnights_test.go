@@ -2,6 +2,7 @@ package sinks
 
 import (
 	"context"
+	"encoding/json"
 	"io"
 	"maps"
 	"math/rand/v2"
@@ -164,6 +165,9 @@ func (ns *nights) check(made *BuiltIndex) {
 	ns.t.Helper()
 	local := filepath.Join(ns.t.TempDir(), "knn.index")
 	s := &Snapshot{objects: ns.objects}
+	if infos, err := s.ReadFile(ns.t.Context(), made.Files[1]); err != nil || !json.Valid(infos) {
+		ns.t.Errorf("index_infos.json is %q (%v)", infos, err)
+	}
 	if err := s.Download(ns.t.Context(), made.Files[0], local); err != nil {
 		ns.t.Fatal(err)
 	}

@@ -43,7 +43,7 @@ func (b IndexBuilder) keepUp(ctx context.Context, job IndexJob, factory string) 
 // last finds the parent's index of the task.
 func (b IndexBuilder) last(job IndexJob) (*lastIndex, error) {
 	if b.Parent == nil {
-		return nil, anew("there is no snapshot before this one")
+		return nil, anew("there is no earlier index to go on from")
 	}
 	state, err := b.Parent.Task(job.Task.Name)
 	if err != nil {

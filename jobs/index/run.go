@@ -163,6 +163,9 @@ func (j *job) index(ctx context.Context) error {
 		Objects: j.output, Parent: j.previous, Dir: j.dir, Memory: int64(c.Memory.Index), Threads: 1,
 		Queries: c.Recall.Queries, Target: c.Recall.Target, Retrain: sinks.Retrain(c.Retrain),
 	}
+	if c.Full {
+		builder.Parent = nil
+	}
 	recorded := sinks.RecordedIndexes{Builder: builder, Records: j.records}
 	var jobs []sinks.IndexJob
 	for _, t := range j.manifest.Tasks {
