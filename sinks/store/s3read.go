@@ -129,6 +129,8 @@ func (b *body) reopen() error {
 	switch {
 	case code(err) == "PreconditionFailed", code(err) == "NoSuchKey":
 		return fmt.Errorf("%w: %d of %d bytes; then the object was replaced", ErrTruncated, b.at, b.ref.Size)
+	case code(err) == "InvalidRange":
+		return fmt.Errorf("%w: %d bytes, of which the server had said that they are %d", ErrTruncated, b.at, b.ref.Size)
 	case errors.Is(err, ErrTruncated):
 		return nil // the server lied about the range; try again
 	case err != nil:
