@@ -21,6 +21,9 @@ const bodyTries = 6
 // Open implements Reader. When the connection breaks off, the body goes on with the same version
 // from where it stopped.
 func (s *S3) Open(ctx context.Context, key string) (io.ReadCloser, pipeline.Ref, error) {
+	if err := checkInside(key); err != nil {
+		return nil, pipeline.Ref{}, fmt.Errorf("open %s: %w", at(s, key), err)
+	}
 	out, err := s.client.GetObject(ctx, &s3.GetObjectInput{Bucket: &s.bucket, Key: aws.String(s.prefix + key)})
 	if err != nil {
 		return nil, pipeline.Ref{}, fmt.Errorf("open %s: %w", at(s, key), translate(err))
@@ -33,6 +36,9 @@ func (s *S3) Open(ctx context.Context, key string) (io.ReadCloser, pipeline.Ref,
 func (s *S3) OpenRange(ctx context.Context, key string, off, n int64) (io.ReadCloser, pipeline.Ref, error) {
 	if off < 0 || n <= 0 {
 		return nil, pipeline.Ref{}, fmt.Errorf("range of %s: %d bytes from %d: %w", at(s, key), n, off, fs.ErrInvalid)
+	}
+	if err := checkInside(key); err != nil {
+		return nil, pipeline.Ref{}, fmt.Errorf("range of %s: %w", at(s, key), err)
 	}
 	part, ref, err := s.openRange(ctx, key, off, n, nil)
 	if err != nil {
