@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/facet-search/facet/pipeline"
+	"github.com/facet-search/facet/sinks/store"
 )
 
 func TestLedgerBalance(t *testing.T) {
@@ -78,4 +79,47 @@ func FuzzDecodeManifest(f *testing.F) {
 			t.Fatalf("what was decoded can't be encoded: %v", err)
 		}
 	})
+}
+
+// FuzzOpenCurrent gives the pointer, and the manifest that it may lead to, arbitrary bytes.
+func FuzzOpenCurrent(f *testing.F) {
+	f.Add([]byte(`{"snapshot":"s","manifest_sha256":"`+hexDigest([]byte(tinyManifest))+`"}`), []byte(tinyManifest))
+	f.Add([]byte(`{"snapshot":"../s"}`), []byte(tinyManifest))
+	f.Add([]byte(`{"snapshot":"s/../../s"}`), []byte("{}"))
+	f.Add([]byte("null"), []byte{})
+	s, err := store.OpenMem("fuzz")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, pointer, manifest []byte) {
+		for key, data := range map[string][]byte{CurrentPath: pointer, ManifestPath("s"): manifest} {
+			if _, err := put(t.Context(), s, key, data, store.Condition{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		snapshot, err := OpenCurrent(t.Context(), s)
+		if err == nil && snapshot.check() != nil {
+			t.Errorf("a manifest that does not hold: %v", snapshot.check())
+		}
+	})
+}
+
+// A pointer leads to a snapshot's folder and nowhere else.
+func TestCurrentStaysInside(t *testing.T) {
+	s, err := store.OpenMem(t.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := hexDigest([]byte(tinyManifest))
+	for _, id := range []string{"..", ".", "a/b", "../../x", "/s", "s/", "", "s\n"} {
+		pointer := `{"snapshot":"` + id + `","manifest_sha256":"` + sum + `"}`
+		for key, data := range map[string]string{CurrentPath: pointer, ManifestPath(id): tinyManifest} {
+			if _, err := put(t.Context(), s, key, []byte(data), store.Condition{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := OpenCurrent(t.Context(), s); !errors.Is(err, ErrDamaged) {
+			t.Errorf("CURRENT leads to %q: %v", id, err)
+		}
+	}
 }

@@ -239,5 +239,6 @@ func FuzzReadVectors(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		ReadVectors(t.Context(), data, 3, func(Vectors) error { return nil })
 		ReadItems(t.Context(), data, func(Row) error { return nil })
+		ReadQuarantine(t.Context(), data, func(Quarantined) error { return nil })
 	})
 }

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path"
 
+	"github.com/facet-search/facet/pipeline"
 	"github.com/facet-search/facet/sinks/store"
 )
 
@@ -95,14 +96,12 @@ func open(ctx context.Context, s store.Store, id, sum string) (*Snapshot, error)
 	return &Snapshot{Manifest: m, objects: s, sum: got}, nil
 }
 
+// maxSmall bounds what is read without knowing its size before.
+const maxSmall = 1 << 30
+
 // readSmall reads a whole object that is expected to fit into memory.
 func readSmall(ctx context.Context, s store.Store, key string) ([]byte, string, error) {
-	r, ref, err := s.Open(ctx, key)
-	if err != nil {
-		return nil, "", err
-	}
-	defer r.Close()
-	data, err := io.ReadAll(r)
+	data, ref, err := store.ReadObject(ctx, s, key, nil, maxSmall)
 	return data, ref.ETag, err
 }
 
@@ -118,12 +117,16 @@ func (s *Snapshot) ReadFile(ctx context.Context, f File) ([]byte, error) {
 }
 
 func readFile(ctx context.Context, objects store.Store, f File) ([]byte, error) {
-	var b bytes.Buffer
-	b.Grow(int(min(f.Bytes, 1<<30)))
-	if err := copyFile(ctx, objects, f, &b); err != nil {
-		return nil, err
+	// With some room, so that a store that lies about a length is asked again.
+	const room = 1 << 20
+	data, _, err := store.ReadObject(ctx, objects, f.Path, nil, f.Bytes+room)
+	if errors.Is(err, store.ErrTooLarge) {
+		return nil, fmt.Errorf("%w: %s: %w", ErrDamaged, f.Path, err)
 	}
-	return b.Bytes(), nil
+	if err != nil {
+		return nil, unread(f, err)
+	}
+	return data, f.matches(int64(len(data)), hexDigest(data))
 }
 
 // Download copies a file of the snapshot to a local path and compares it with the manifest.
@@ -139,22 +142,34 @@ func (s *Snapshot) Download(ctx context.Context, f File, path string) error {
 	return nil
 }
 
-func copyFile(ctx context.Context, objects store.Store, f File, w io.Writer) error {
-	r, _, err := objects.Open(ctx, f.Path)
+func copyFile(ctx context.Context, objects store.Store, f File, w *os.File) error {
+	sum := sha256.New()
+	var n int64
+	err := store.Reread(ctx, objects, f.Path, func(r io.Reader, _ pipeline.Ref) (err error) {
+		sum.Reset()
+		if _, err = w.Seek(0, io.SeekStart); err == nil {
+			n, err = io.Copy(io.MultiWriter(w, sum), io.LimitReader(r, f.Bytes+1))
+		}
+		return err
+	})
+	if err != nil {
+		return unread(f, err)
+	}
+	return errors.Join(f.matches(n, hex.EncodeToString(sum.Sum(nil))), w.Truncate(n))
+}
+
+// unread says whether a file that could not be read is missing.
+func unread(f File, err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%w: %s is missing", ErrDamaged, f.Path)
 	}
-	if err != nil {
-		return fmt.Errorf("read %s: %w", f.Path, err)
-	}
-	defer r.Close()
-	sum := sha256.New()
-	n, err := io.Copy(io.MultiWriter(w, sum), io.LimitReader(r, f.Bytes+1))
-	if err != nil {
-		return fmt.Errorf("read %s: %w", f.Path, err)
-	}
-	if got := hex.EncodeToString(sum.Sum(nil)); n != f.Bytes || got != f.SHA256 {
-		return fmt.Errorf("%w: %s has %d bytes and SHA-256 %s, the manifest says %d and %s", ErrDamaged, f.Path, n, got, f.Bytes, f.SHA256)
+	return err
+}
+
+// matches compares what was read with the manifest.
+func (f File) matches(n int64, sum string) error {
+	if n != f.Bytes || sum != f.SHA256 {
+		return fmt.Errorf("%w: %s has %d bytes and SHA-256 %s, the manifest says %d and %s", ErrDamaged, f.Path, n, sum, f.Bytes, f.SHA256)
 	}
 	return nil
 }

@@ -69,6 +69,7 @@ func TestValidate(t *testing.T) {
 		"recall.target":     func(c *Config) { c.Recall.Target = 1.5 },
 		"retrain.changed":   func(c *Config) { c.Retrain.Changed = 2 },
 		"retrain.imbalance": func(c *Config) { c.Retrain.Imbalance = 0.5 },
+		"limits.seconds":    func(c *Config) { c.Limits.Seconds = 0 },
 	} {
 		c := good
 		spoil(&c)
@@ -87,4 +88,33 @@ func TestReadmeShowsTheReference(t *testing.T) {
 	if !strings.Contains(string(text), Reference) {
 		t.Error("README.md does not show the job file's reference as `facet index --help` does")
 	}
+}
+
+// FuzzConfig: no job file makes reading or validating it panic, and what is accepted is within bounds
+// that no image or listing can lift.
+func FuzzConfig(f *testing.F) {
+	f.Add(Reference)
+	f.Add("gallery: {manifest: s3://a/b.csv, prefix: s3://a/, attributes: [x]}\nmodel: {path: m.onnx, preprocess: {size: [1, 2]}}\noutput: o\n")
+	f.Add("limits: {seconds: 0, bytes: 0, pixels: .nan, scans: -1}\n")
+	f.Add("limits: {seconds: .inf, reject: .nan}\nrecall: {target: -.inf}\n")
+	f.Add("a: &a [*a]\ngallery: *a\n")
+	f.Add("gallery: !!binary aGk=\nmodel: {tasks: [{dim: 1e99}]}\nindex: {? {a: b} : c}\n")
+	f.Add("<<: {gallery: x}\nlimits: {<<: {seconds: 9}}\n---\noutput: y\n")
+	name := filepath.Join(f.TempDir(), "job.yaml")
+	f.Fuzz(func(t *testing.T, text string) {
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		c := Defaults()
+		file, err := jobfile.Load(name, &c)
+		if err != nil {
+			return
+		}
+		if err := file.Check(c.Validate()); err != nil {
+			return
+		}
+		if l := c.imageLimits(); l.Bytes < 1 || l.Pixels < 1 || l.Scans < 1 || l.Time < 1 || !(c.Limits.Reject <= 1) {
+			t.Errorf("accepted limits %+v of %q", l, text)
+		}
+	})
 }

@@ -24,15 +24,46 @@ const (
 )
 
 // ReadObject reads a whole object of at most limit bytes into buf, or into a new slice if it has no
-// room. A body that breaks off, that isn't as long as the store said, or that does not match its
-// checksum is read again; if that does not help, it is an ErrTruncated or the checksum's error.
-func ReadObject(ctx context.Context, s Reader, key string, buf []byte, limit int64) ([]byte, pipeline.Ref, error) {
-	var ref pipeline.Ref
-	data, err := backoff.Retry(ctx, func() (data []byte, err error) {
-		data, ref, err = readOnce(ctx, s, key, buf, limit)
-		return data, err
+// room. See Reread for what is tried again.
+func ReadObject(ctx context.Context, s Reader, key string, buf []byte, limit int64) (data []byte, ref pipeline.Ref, err error) {
+	err = Reread(ctx, s, key, func(body io.Reader, r pipeline.Ref) (err error) {
+		if ref = r; r.Size > limit {
+			return backoff.Permanent(fmt.Errorf("%w: %d bytes, %d are allowed", ErrTooLarge, r.Size, limit))
+		}
+		data, err = fill(body, buf[:0], r.Size)
+		return err
+	})
+	if err != nil {
+		return nil, ref, err
+	}
+	return data, ref, nil
+}
+
+// Reread opens an object and has it read, from its beginning again if that fails: because the body breaks
+// off, isn't as long as the store said, or does not match its checksum. If that does not help, it is an
+// ErrTruncated or the checksum's error. What goes wrong before the body has been tried again already.
+func Reread(ctx context.Context, s Reader, key string, read func(io.Reader, pipeline.Ref) error) error {
+	_, err := backoff.Retry(ctx, func() (struct{}, error) {
+		return struct{}{}, readOnce(ctx, s, key, read)
 	}, backoff.WithBackOff(newDelays()), backoff.WithMaxTries(readTries))
-	return data, ref, err
+	return err
+}
+
+// readOnce marks as permanent what reading again won't change.
+func readOnce(ctx context.Context, s Reader, key string, read func(io.Reader, pipeline.Ref) error) error {
+	body, ref, err := s.Open(ctx, key)
+	if err != nil {
+		return backoff.Permanent(err)
+	}
+	defer body.Close()
+	err = read(body, ref)
+	if errors.Is(err, ErrSilent) {
+		err = backoff.Permanent(err)
+	}
+	if err != nil {
+		return fmt.Errorf("read %q: %w", key, err)
+	}
+	return nil
 }
 
 // newDelays are the pauses before a body is read again.
@@ -40,26 +71,6 @@ func newDelays() *backoff.ExponentialBackOff {
 	b := backoff.NewExponentialBackOff()
 	b.InitialInterval, b.MaxInterval = 50*time.Millisecond, 5*time.Second
 	return b
-}
-
-// readOnce marks as permanent what reading again won't change: to open has its own retries.
-func readOnce(ctx context.Context, s Reader, key string, buf []byte, limit int64) ([]byte, pipeline.Ref, error) {
-	body, ref, err := s.Open(ctx, key)
-	if err != nil {
-		return nil, ref, backoff.Permanent(err)
-	}
-	defer body.Close()
-	if ref.Size > limit {
-		return nil, ref, backoff.Permanent(fmt.Errorf("%w: %d bytes, %d are allowed", ErrTooLarge, ref.Size, limit))
-	}
-	buf, err = fill(body, buf[:0], ref.Size)
-	if errors.Is(err, ErrSilent) {
-		err = backoff.Permanent(err)
-	}
-	if err != nil {
-		return nil, ref, fmt.Errorf("read %q: %w", key, err)
-	}
-	return buf, ref, nil
 }
 
 // fill reads exactly size bytes and the end behind them, which is where checksums are compared.

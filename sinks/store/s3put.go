@@ -83,6 +83,25 @@ func checkPortable(key string) error {
 	return nil
 }
 
+// checkInside refuses to read keys that would lead out of the store where a server cleans them as paths.
+// Others that it might clean are read: to S3 itself they are keys like any.
+func checkInside(key string) error {
+	depth := 0
+	for part := range strings.SplitSeq(key, "/") {
+		switch part {
+		case "", ".":
+		case "..":
+			depth--
+		default:
+			depth++
+		}
+		if depth < 0 {
+			return fmt.Errorf("%w: the key %q leads out of the store", fs.ErrPermission, key)
+		}
+	}
+	return nil
+}
+
 func (s *S3) upload(ctx context.Context, u *transfermanager.UploadObjectInput, size int64) (*string, error) {
 	if size >= partSize {
 		out, err := s.uploads.UploadObject(ctx, u)
@@ -117,6 +136,9 @@ type untilDoneSeeker struct {
 
 // Delete implements Writer.
 func (s *S3) Delete(ctx context.Context, key string) error {
+	if err := checkPortable(key); err != nil { // there may be another object that the server takes it for
+		return fmt.Errorf("delete %s: %w", at(s, key), err)
+	}
 	_, err := s.client.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &s.bucket, Key: aws.String(s.prefix + key)})
 	if err != nil && code(err) != "NoSuchKey" {
 		return fmt.Errorf("delete %s: %w", at(s, key), translate(err))

@@ -21,6 +21,9 @@ const bodyTries = 6
 // Open implements Reader. When the connection breaks off, the body goes on with the same version
 // from where it stopped.
 func (s *S3) Open(ctx context.Context, key string) (io.ReadCloser, pipeline.Ref, error) {
+	if err := checkInside(key); err != nil {
+		return nil, pipeline.Ref{}, fmt.Errorf("open %s: %w", at(s, key), err)
+	}
 	out, err := s.client.GetObject(ctx, &s3.GetObjectInput{Bucket: &s.bucket, Key: aws.String(s.prefix + key)})
 	if err != nil {
 		return nil, pipeline.Ref{}, fmt.Errorf("open %s: %w", at(s, key), translate(err))
@@ -33,6 +36,9 @@ func (s *S3) Open(ctx context.Context, key string) (io.ReadCloser, pipeline.Ref,
 func (s *S3) OpenRange(ctx context.Context, key string, off, n int64) (io.ReadCloser, pipeline.Ref, error) {
 	if off < 0 || n <= 0 {
 		return nil, pipeline.Ref{}, fmt.Errorf("range of %s: %d bytes from %d: %w", at(s, key), n, off, fs.ErrInvalid)
+	}
+	if err := checkInside(key); err != nil {
+		return nil, pipeline.Ref{}, fmt.Errorf("range of %s: %w", at(s, key), err)
 	}
 	part, ref, err := s.openRange(ctx, key, off, n, nil)
 	if err != nil {
@@ -129,6 +135,8 @@ func (b *body) reopen() error {
 	switch {
 	case code(err) == "PreconditionFailed", code(err) == "NoSuchKey":
 		return fmt.Errorf("%w: %d of %d bytes; then the object was replaced", ErrTruncated, b.at, b.ref.Size)
+	case code(err) == "InvalidRange":
+		return fmt.Errorf("%w: %d bytes, of which the server had said that they are %d", ErrTruncated, b.at, b.ref.Size)
 	case errors.Is(err, ErrTruncated):
 		return nil // the server lied about the range; try again
 	case err != nil:

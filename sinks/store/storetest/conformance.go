@@ -31,6 +31,7 @@ func Conformance(t *testing.T, open func(t *testing.T) store.Store) {
 		"one writer wins over a version":           testRaceMatch,
 		"readers see whole versions":               testReadersAndWriters,
 		"odd keys are refused or kept as they are": testOddKeys,
+		"odd keys stand for themselves":            testOddKeysTogether,
 		"an object and a folder of its name":       testFolderOfSameName,
 		"a body of another size is not written":    testWrongSize,
 		"cancelling a write leaves nothing":        testCancelPut,

@@ -166,54 +166,6 @@ func testReadersAndWriters(t *testing.T, s store.Store) {
 	}, t)
 }
 
-// oddKeys try to leave the store, to be taken for other keys, or to break listings.
-var oddKeys = []string{
-	"..", "../escape", "a/../../escape", "a/../b", ".", "./a", "a/.", "a/..", "a//b", "//a", "/a", "/etc/passwd", "a/",
-	" ", " a ", "a b", "a+b", "a%2Fb", "%2e%2e/a", "a&b<c>'\"", "a?b=c", "a#b", "a\\b", "..\\a", "~", "$(x)", "*", "{a}",
-	"tab\there", "new\nline", "bell\a", "nul\x00", "\x7f", "é", "e\u0301", "\u202egnp.exe", "Ａ", "😀/😀", "\xff\xfe",
-	strings.Repeat("x", 255), strings.Repeat("y", 256), strings.Repeat("z", 1024), strings.Repeat("d/", 511) + "dd", ".facet-tmp", ".facet-tmp/x",
-}
-
-func testOddKeys(t *testing.T, s store.Store) {
-	for _, key := range oddKeys {
-		ref, err := tryPut(t, s, key, "data of "+key, store.Condition{})
-		if err != nil {
-			holds(t, s)
-			if strings.Contains(key, "\x00") {
-				continue // a server on a file system fails on it, and so is asked again and again
-			}
-			if _, _, err := s.Open(t.Context(), key); err == nil {
-				t.Errorf("%q was refused, and is there", key)
-			}
-			continue
-		}
-		if got, again := read(t, s, key); got != "data of "+key || !same(again, ref) {
-			t.Errorf("%q: read %q as %+v, wrote %+v", key, got, again, ref)
-		}
-		holds(t, s, key)
-		if err := s.Delete(t.Context(), key); err != nil {
-			t.Errorf("delete %q: %v", key, err)
-		}
-		holds(t, s)
-	}
-}
-
-// In folders an object and a folder cannot share their name: then the second one is refused.
-func testFolderOfSameName(t *testing.T, s store.Store) {
-	for _, pair := range [][2]string{{"a", "a/b"}, {"x/y", "x"}} {
-		put(t, s, pair[0], "first")
-		_, err := tryPut(t, s, pair[1], "second", store.Condition{})
-		if got, _ := read(t, s, pair[0]); got != "first" {
-			t.Errorf("%s is %q after writing %s", pair[0], got, pair[1])
-		}
-		if err == nil {
-			if got, _ := read(t, s, pair[1]); got != "second" {
-				t.Errorf("%s is %q", pair[1], got)
-			}
-		}
-	}
-}
-
 func testWrongSize(t *testing.T, s store.Store) {
 	for _, size := range []int64{0, 9, 11, 9 << 20} {
 		if _, err := s.Put(t.Context(), "k", strings.NewReader("0123456789"), size, store.Condition{}); err == nil {
