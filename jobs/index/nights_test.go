@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/facet-search/facet/internal/testenv"
+	"github.com/facet-search/facet/internal/testmodel"
 	"github.com/facet-search/facet/modulation/onnx"
 	"github.com/facet-search/facet/pipeline"
 	"github.com/facet-search/facet/sinks"
@@ -17,7 +18,7 @@ import (
 
 // rescaled is the reference model with other scales of one task, whose number is among the outputs.
 func rescaled(t *testing.T, task int) string {
-	return broken(t, func(m *onnx.ModelProto) {
+	return testmodel.Edited(t, func(m *onnx.ModelProto) {
 		out := fmt.Sprintf("/Mul_%d_output_0", 3*task+2)
 		gain := make([]float32, 128)
 		for i := range gain {
