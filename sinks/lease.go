@@ -75,6 +75,29 @@ func Acquire(ctx context.Context, objects store.Store, term time.Duration) (*Lea
 	return nil, fmt.Errorf("%w: %d others were faster", ErrLeased, acquireTries)
 }
 
+// Take acquires the lease on an output, and fences off the holder before if that one may still be alive.
+func Take(ctx context.Context, objects store.Store, term time.Duration) (*Lease, error) {
+	l, err := Acquire(ctx, objects, term)
+	if err != nil {
+		return nil, err
+	}
+	if l.Took {
+		if err := Fence(ctx, objects); err != nil {
+			l.Leave()
+			return nil, fmt.Errorf("fence off the run before: %w", err)
+		}
+	}
+	return l, nil
+}
+
+// Lost says that the lease is lost where that is why everything under a Heartbeat's context was cancelled.
+func Lost(ctx context.Context, err error) error {
+	if cause := context.Cause(ctx); errors.Is(cause, ErrLeaseLost) && !errors.Is(err, ErrLeaseLost) {
+		return fmt.Errorf("%w: %w", cause, err)
+	}
+	return err
+}
+
 // refuse is an ErrLeased while the holder may be alive.
 func (h *Holder) refuse(output fmt.Stringer) error {
 	if h.Released || time.Now().After(h.Until) || h.dead() {
@@ -154,7 +177,18 @@ func (l *Lease) Renew(ctx context.Context) error {
 // Every is how often to renew: some renewals may fail.
 func (l *Lease) Every() time.Duration { return l.term / 5 }
 
-// Release gives the lease back. If it cannot, it expires.
+// leaveTimeout bounds the farewell of a run that was interrupted.
+const leaveTimeout = 10 * time.Second
+
+// Leave releases the lease at the end of a run, also when that was interrupted. If it cannot, the lease
+// expires.
+func (l *Lease) Leave() error {
+	ctx, cancel := context.WithTimeout(context.Background(), leaveTimeout)
+	defer cancel()
+	return l.Release(ctx)
+}
+
+// Release gives the lease back.
 func (l *Lease) Release(ctx context.Context) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -213,9 +213,12 @@ func (m *Manifest) Task(name string) (TaskState, error) {
 	return TaskState{}, fmt.Errorf("snapshot %s has no task %q; it has %q", m.Snapshot, name, have)
 }
 
+// SnapshotsDir is where the manifests lie, below the output's root, each in a folder of its snapshot's id.
+const SnapshotsDir = "snapshots"
+
 // ManifestPath is where the manifest of a snapshot lies below the output's root.
 func ManifestPath(snapshot string) string {
-	return path.Join("snapshots", snapshot, "manifest.json")
+	return path.Join(SnapshotsDir, snapshot, "manifest.json")
 }
 
 // Encode returns the manifest's bytes.

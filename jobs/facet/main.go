@@ -48,7 +48,7 @@ func root() *cobra.Command {
 		return fmt.Errorf("%w: %w; see `%s --help`", errUsage, err, c.CommandPath())
 	})
 	c.AddCommand(indexCommand(), searchCommand(), verifyCommand(), snapshotsCommand(), diffCommand(), publishCommand(), rollbackCommand())
-	c.AddCommand(modelCommand(), trainCommand(), evaluateCommand(), compareCommand(), pictureCommand())
+	c.AddCommand(modelCommand(), trainCommand(), evaluateCommand(), compareCommand(), pictureCommand(), gcCommand())
 	return c
 }
 

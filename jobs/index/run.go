@@ -47,11 +47,11 @@ func Run(ctx context.Context, c Config, p *progress.Progress) (*Result, error) {
 			return j.unchanged(time.Since(begun)), nil
 		}
 		if err != nil {
-			return nil, lost(ctx, err)
+			return nil, sinks.Lost(ctx, err)
 		}
 	}
 	if err = j.publish(ctx); err != nil && !errors.Is(err, gate.ErrRefused) {
-		return nil, lost(ctx, err)
+		return nil, sinks.Lost(ctx, err)
 	}
 	return j.result(time.Since(begun)), err
 }

@@ -37,6 +37,7 @@ func Conformance(t *testing.T, open func(t *testing.T) store.Store) {
 		"cancelling a write leaves nothing":        testCancelPut,
 		"cancelling ends reads and listings":       testCancelRead,
 		"whole objects up to a limit":              testReadObject,
+		"writes that were begun and not finished":  testUnfinished,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, open(t)) })
 	}
