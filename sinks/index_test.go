@@ -1,7 +1,6 @@
 package sinks
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -208,11 +207,11 @@ func (ns *nights) swapIndex(data []byte) {
 // strangeIndex swaps the parent's index with one of other vectors.
 func strangeIndex(ns *nights) {
 	other := newNights(ns.t, "IVF16,Flat", 1100)
-	var b bytes.Buffer
-	if err := copyFile(ns.t.Context(), other.objects, other.make().Files[0], &b); err != nil {
+	data, err := readFile(ns.t.Context(), other.objects, other.make().Files[0])
+	if err != nil {
 		ns.t.Fatal(err)
 	}
-	ns.swapIndex(b.Bytes())
+	ns.swapIndex(data)
 	ns.change(0, 3)
 }
 

@@ -40,7 +40,7 @@ func (b IndexBuilder) build(ctx context.Context, job IndexJob, factory, why stri
 		return nil, err
 	}
 	return b.publish(ctx, fb, spec, int64(n), report, func(s faiss.Stats) (Origin, error) {
-		o := Origin{How: "built", Why: why, TrainedImbalance: s.Imbalance, Imbalance: s.Imbalance}
+		o := Origin{How: built, Why: why, TrainedImbalance: s.Imbalance, Imbalance: s.Imbalance}
 		if report.Recall10 != nil {
 			o.TrainedRecall = *report.Recall10
 		}

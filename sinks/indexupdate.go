@@ -80,7 +80,7 @@ func (b IndexBuilder) keep(ctx context.Context, last *lastIndex) (*BuiltIndex, e
 		}
 	}
 	index := last.Index
-	index.Origin.How, index.Origin.Why = "kept", "no vector changed"
+	index.Origin.How, index.Origin.Why = kept, "no vector changed"
 	return &BuiltIndex{Task: last.Name, Index: index, Files: last.files}, nil
 }
 
@@ -129,7 +129,7 @@ func (u *update) origin() (Origin, error) {
 		return o, anewf("%.1f %% of the vectors changed since training in snapshot %s, more than retrain.changed = %.1f %%",
 			share(o.Changed), o.Trained, limit)
 	}
-	o.How = "updated"
+	o.How = updated
 	o.Why = fmt.Sprintf("%.1f %% of the vectors changed: %d left, %d came, %d were replaced; %.1f %% since training",
 		share(changed), u.left, u.came, u.replaced, share(o.Changed))
 	return o, nil

@@ -68,9 +68,16 @@ type Asked struct {
 	Target  float64 `json:"target"`  // recall@10 that search parameters are raised for
 }
 
+// How a night came by an index.
+const (
+	built   = "built"
+	updated = "updated" // what left removed, what came added
+	kept    = "kept"    // the same file
+)
+
 // Origin says how a night came by an index, and what the next one needs to know to keep it up.
 type Origin struct {
-	How string `json:"how"` // "built", "updated" (what left removed, what came added) or "kept" (the same file)
+	How string `json:"how"` // built, updated or kept
 	Why string `json:"why"` // what decided that, with its figure
 	// Trained is the snapshot whose vectors the index was trained on, and Changed how many vectors left,
 	// came or were replaced since, both over the whole chain of updates.

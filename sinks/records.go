@@ -142,11 +142,11 @@ func (s RecordedIndexes) Process(ctx context.Context, job IndexJob) (*BuiltIndex
 	if ok, err := s.Records.Load(ctx, name, time.Time{}, &done); err != nil || ok {
 		return &done, err
 	}
-	built, err := s.Builder.Process(ctx, job)
-	if err != nil {
-		return nil, err
+	made, err := s.Builder.Process(ctx, job)
+	if err != nil || made.Index.Origin.How == kept { // which costs no more than its record would
+		return made, err
 	}
-	return built, s.Records.Save(ctx, name, built)
+	return made, s.Records.Save(ctx, name, made)
 }
 
 func (s RecordedIndexes) name(job IndexJob) (string, error) {
