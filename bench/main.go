@@ -19,6 +19,12 @@ func main() {
 	only := flag.String("only", "", "run one part: limit, memory, decode, peer, train")
 	flag.Parse()
 	log.SetFlags(0)
+	if *only == "train" { // needs neither gallery nor command
+		if err := new(bench).trainStep(context.Background()); err != nil {
+			log.Fatal("bench: train: ", err)
+		}
+		return
+	}
 	b, err := newBench()
 	if err != nil {
 		log.Fatal("bench: ", err)
