@@ -45,7 +45,7 @@ profile: build setup-tests ## where an image's time goes: CPU profile of an end-
 	go run ./bench -profile out/profile
 
 e2e: setup-tests ## only the end-to-end tests, in full
-	$(TEST) -count=1 -timeout 30m -run 'TestE2E|TestEndToEnd' ./...
+	$(TEST) -count=1 -timeout 30m -tags e2e -run 'TestE2E|TestEndToEnd' ./...
 
 demo: build gallery ## index 7,562 emoji and search them
 	@infra/setup/demo.sh

@@ -3,12 +3,23 @@ package imaging
 import (
 	"bytes"
 	"testing"
+
+	"github.com/facet-search/facet/internal/hostile"
 )
 
 // Whatever the bytes, decoding ends in pixels or in a reject, and always in the same.
 func FuzzDecode(f *testing.F) {
 	for _, name := range fixtures(f) {
 		f.Add(fixture(f, name))
+	}
+	cases, err := hostile.Corpus("testdata", 0)
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, c := range cases {
+		if c.Like == "" && len(c.Data) < 2048 { // neither a fixture that was cut nor one with luggage
+			f.Add(c.Data)
+		}
 	}
 	limits := Limits{Pixels: 1 << 16, Scans: 20} // enough to find faults, little enough to be fast
 	p := golden{Resize: "shorter", Size: [2]int{8, 9}, Filter: "bicubic", Orientation: "apply"}.preprocess()

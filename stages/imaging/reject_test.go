@@ -8,9 +8,11 @@ import (
 	"image"
 	"image/jpeg"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
+	"github.com/facet-search/facet/internal/hostile"
 	"github.com/facet-search/facet/pipeline"
 )
 
@@ -300,8 +302,20 @@ func timed(t *testing.T) map[string][]byte {
 		"a JPEG":            large.Bytes(),
 		"a PNG":             flat(png, 2000),
 		"an interlaced PNG": flat(patched(png, 28, 1), 2000),
+		"a WebP":            corpusFile(t, "webp-flat-4000.webp"),
 		"a GIF":             patched(gif, 6, 0xD0, 0x07, 0xD0, 0x07),
 	}
+}
+
+// corpusFile is one of the hostile images.
+func corpusFile(t *testing.T, name string) []byte {
+	t.Helper()
+	cases, err := hostile.Corpus("testdata", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(cases, func(c hostile.Case) bool { return c.Name == name })
+	return cases[i].Data
 }
 
 // flat gives a PNG of one bit a pixel another size and no content.

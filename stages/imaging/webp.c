@@ -73,7 +73,7 @@ static void put_line(uint8_t *to, const picture *p, int line, const uint8_t back
 // put pushes the canvas: the background, and the picture on it.
 static void put(facet_rows *r, const picture *p) {
   const facet_job *job = r->job;
-  for (int y = 0; y < job->height; y++) {
+  for (int y = 0; y < job->height && !facet_late(r, (size_t)job->width); y++) {
     uint8_t *row = facet_rows_next(r);
     int inside = y >= p->y && y < p->y + p->height;
     if (!inside || p->width < job->width)
