@@ -11,14 +11,14 @@ import (
 )
 
 func verifyCommand() *cobra.Command {
-	var output string
+	var o verify.Options
 	var asJSON bool
 	c := &cobra.Command{
 		Use:   "verify --output OUTPUT",
-		Short: "Read the current snapshot again and check every file, row, id, count and index",
+		Short: "Read a snapshot again and check every file, row, id, count and index",
 		Args:  noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			r, err := verify.Run(c.Context(), output)
+			r, err := verify.Check(c.Context(), o)
 			if r == nil {
 				return err
 			}
@@ -28,15 +28,30 @@ func verifyCommand() *cobra.Command {
 				}
 				return err
 			}
-			for _, d := range r.Differences {
-				fmt.Println("difference:", d)
-			}
-			fmt.Printf("snapshot %s: %d files, %d bytes, %d images, %d vectors checked; %d differences\n",
-				r.Snapshot, r.Files, r.Bytes, r.Images, r.Vectors, len(r.Differences))
+			printVerified(r)
 			return err
 		},
 	}
-	c.Flags().StringVar(&output, "output", "", "where snapshots are published")
-	c.Flags().BoolVar(&asJSON, "json", false, "print the result as JSON")
+	f := c.Flags()
+	f.StringVar(&o.Output, "output", "", "where snapshots are published")
+	f.StringVar(&o.Snapshot, "snapshot", "", "verify this one (default: the current one)")
+	f.BoolVar(&o.Deep, "deep", false, "compute a sample of embeddings again, from the images")
+	f.IntVar(&o.Sample, "sample", 100, "with --deep: how many images, about")
+	f.StringVar(&o.Gallery, "gallery", "", "with --deep: where the images are (default: as the manifest says)")
+	f.BoolVar(&asJSON, "json", false, "print the result as JSON")
 	return c
+}
+
+func printVerified(r *verify.Report) {
+	for _, d := range r.Differences {
+		fmt.Println("difference:", d)
+	}
+	if r.Deep != nil {
+		for _, key := range r.Deep.Moved {
+			fmt.Printf("the image has changed since: %q\n", key)
+		}
+		fmt.Printf("%d images embedded again, the least cosine is %.6f; %d images have changed since\n", r.Deep.Images, r.Deep.LeastCosine, len(r.Deep.Moved))
+	}
+	fmt.Printf("snapshot %s: %d files, %d bytes, %d images, %d vectors checked, %d searched for; %d differences\n",
+		r.Snapshot, r.Files, r.Bytes, r.Images, r.Vectors, r.Searched, len(r.Differences))
 }
