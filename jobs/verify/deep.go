@@ -202,6 +202,7 @@ func (r *recomputed) compare(it *pipeline.Item, vectors [][]float32, row int) {
 		if !(cosine >= leastCosine) || !(math.Abs(length-1) <= lengthTolerance) {
 			r.v.differ("deep: image %d, %q: the embedding of task %q has the cosine %.6f to its second computation, and is %.4f times as long",
 				it.ID, it.Key, t.Name, cosine, length)
+			r.v.suspectVector(t.Name, it.ID)
 		}
 	}
 }

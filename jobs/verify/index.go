@@ -99,6 +99,9 @@ func (v *verifier) checkVectorsIn(ix *faiss.Searcher, t sinks.TaskState, f sinks
 			} else if lossless && !exact {
 				wrong, example = wrong+1, id
 			}
+			if certain && !found || lossless && found && !exact {
+				v.suspectVector(t.Name, id)
+			}
 		}
 	}
 	n := int64(len(s.ids))
@@ -110,6 +113,13 @@ func (v *verifier) checkVectorsIn(ix *faiss.Searcher, t sinks.TaskState, f sinks
 		v.blame(f, "%d of %d vectors are not those of the embeddings, such as that of image %d", wrong, n, example)
 	}
 	return nil
+}
+
+// suspectVector takes the embeddings of an image for damaged: of two that disagree, either may be.
+func (v *verifier) suspectVector(task string, id int64) {
+	if f, ok := v.fileOf(sinks.Embedding, task, int(id>>pipeline.ShardShift)); ok {
+		v.suspect(f)
+	}
 }
 
 // leastFound is the share of vectors that must find themselves.

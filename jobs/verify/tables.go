@@ -84,6 +84,7 @@ func (v *verifier) checkItems(ctx context.Context) error {
 			v.deep.take(r)
 			return sum.addItem(r)
 		})
+		v.unread[f.Shard] = err != nil
 		if err := v.tolerate(f, err); err != nil {
 			return err
 		}
@@ -178,8 +179,8 @@ func (v *verifier) checkVectors(ctx context.Context, t pipeline.Task, f sinks.Fi
 	v.Vectors += got.rows
 	v.rows[t.Name] += got.rows
 	v.checkRows(f, sum)
-	if want := v.items[f.Shard]; got.rows != want.rows || got.ids != want.ids {
-		v.differ("%s: its images are not those of the shard's items, row for row", f.Path)
+	if want := v.items[f.Shard]; !v.unread[f.Shard] && (got.rows != want.rows || got.ids != want.ids) {
+		v.blame(f, "its images are not those of the shard's items, row for row")
 	}
 	return nil
 }
@@ -201,11 +202,28 @@ func (v *verifier) checkArrow(ctx context.Context) error {
 		if err := v.tolerate(f, err); err != nil {
 			return err
 		}
-		if want, ok := v.tables[tableOf(f)]; whole && (!ok || sum.sum().contents != want) {
-			v.differ("%s: its rows are not those of the Parquet file", f.Path)
+		if want, ok := v.tables[tableOf(f)]; whole && (!ok || sum.sum().contents != want) && !v.blamed[v.beside(f)] {
+			v.blame(f, "its rows are not those of the Parquet file")
 		}
 	}
 	return nil
+}
+
+// beside is the path of the Parquet file of an Arrow file's rows.
+func (v *verifier) beside(arrow sinks.File) string {
+	kind := map[sinks.Kind]sinks.Kind{sinks.ItemsArrow: sinks.Items, sinks.EmbeddingArrow: sinks.Embedding}[arrow.Kind]
+	f, _ := v.fileOf(kind, arrow.Task, arrow.Shard)
+	return f.Path
+}
+
+// fileOf finds a shard's file.
+func (v *verifier) fileOf(k sinks.Kind, task string, shard int) (sinks.File, bool) {
+	for _, f := range v.snapshot.Files {
+		if f.Kind == k && f.Task == task && f.Shard == shard {
+			return f, true
+		}
+	}
+	return sinks.File{}, false
 }
 
 func (v *verifier) arrowVectors(ctx context.Context, f sinks.File, sum *summing) error {

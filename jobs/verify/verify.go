@@ -100,6 +100,8 @@ type verifier struct {
 	rejects  map[int64]string  // keys of the quarantine, by id
 	rejected map[string]bool   // the same keys
 	rows     map[string]int64  // of embeddings, by task
+	unread   map[int]bool      // shards whose items can't be read
+	blamed   map[string]bool   // what Damaged lists
 	sample   map[string]*sample
 	split    faiss.Split
 	deep     deepSample
@@ -111,6 +113,7 @@ func newVerifier(o Options, objects store.Store, s *sinks.Snapshot, dir string) 
 		options: o, objects: objects, snapshot: s, dir: dir,
 		items: map[int]shardSum{}, tables: map[string]uint64{}, rejects: map[int64]string{}, rejected: map[string]bool{},
 		rows: map[string]int64{}, sample: map[string]*sample{},
+		unread: map[int]bool{}, blamed: map[string]bool{},
 	}
 	var n int64
 	for _, f := range s.Select(sinks.Items, "") {
@@ -130,9 +133,15 @@ func (v *verifier) differ(format string, args ...any) {
 // blame notes a difference that is a file's own.
 func (v *verifier) blame(f sinks.File, format string, args ...any) {
 	v.differ("%s: %s", f.Path, fmt.Sprintf(format, args...))
-	if n := len(v.Damaged); n == 0 || v.Damaged[n-1] != f.Path {
+	v.suspect(f)
+}
+
+// suspect takes a file for damaged.
+func (v *verifier) suspect(f sinks.File) {
+	if !v.blamed[f.Path] {
 		v.Damaged = append(v.Damaged, f.Path)
 	}
+	v.blamed[f.Path] = true
 }
 
 // tolerate turns damage into a difference and passes other errors on: a store that is down says
