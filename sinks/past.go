@@ -22,6 +22,8 @@ type Past struct {
 	quarantined map[int][]Quarantined // by shard
 	contents    *contents
 	rows        *rowCache
+	distrusted  map[int]bool             // see Distrust
+	recovered   map[int]map[string]int64 // by shard
 }
 
 // NewPast opens a snapshot's past. reusable are the tasks whose vectors may be used again. dir is a local
@@ -86,6 +88,10 @@ func (p *Past) Known(ctx context.Context, shard int) (map[string]*pipeline.Known
 		reject := &pipeline.Reject{Reason: q.Reason, Err: errors.New(q.Error)}
 		known[q.Key] = &pipeline.Known{ID: q.ID, ETag: q.ETag, Size: q.Bytes, Reject: reject}
 	}
+	next := p.snapshot.Shards.NextSequence[shard]
+	if p.Distrusted(shard) {
+		return known, next, p.recall(ctx, shard, known)
+	}
 	if f, ok := p.files[Items][""][shard]; ok {
 		var seen []content
 		err := p.snapshot.EachItem(ctx, f, func(r Row) error {
@@ -100,7 +106,7 @@ func (p *Past) Known(ctx context.Context, shard int) (map[string]*pipeline.Known
 			return nil, 0, err
 		}
 	}
-	return known, p.snapshot.Shards.NextSequence[shard], nil
+	return known, next, nil
 }
 
 func (r Row) known() *pipeline.Known {

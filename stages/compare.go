@@ -60,6 +60,7 @@ type Rules struct {
 	Rewrite    bool                       // every file is to be written again, since another format wants it
 	Attributes bool                       // the refs have the columns of the parent's items
 	Retry      func(pipeline.Reason) bool // rejects to try again, though they are unchanged; nil for none
+	Distrust   func(shard int) bool       // the parent has lost files of the shard: all of it is made again; nil for none
 }
 
 // Compare finds what differs between the refs of a shard and what the parent holds of it, and gives
@@ -80,12 +81,16 @@ func (c Compare) Process(ctx context.Context, s *ShardRefs) (*ShardDelta, error)
 			return nil, fmt.Errorf("shard %d of the parent: %w", s.Number, err)
 		}
 	}
+	distrust := c.Rules.Distrust != nil && c.Rules.Distrust(s.Number)
+	if distrust {
+		d.raise(Rebuild)
+	}
 	for _, r := range s.Refs {
 		it := &pipeline.Item{ID: int64(s.Number)<<pipeline.ShardShift | d.Next, Ref: r}
 		if k := known[r.Key]; k != nil {
 			it.ID = k.ID
 			delete(known, r.Key)
-			d.raise(c.inherit(it, k))
+			d.raise(c.inherit(it, k, distrust))
 		} else {
 			d.Next++
 			d.New++
@@ -114,7 +119,10 @@ func (d *ShardDelta) raise(w Work) { d.Work = max(d.Work, w) }
 
 // inherit settles what an item takes over from what is known of its key, and what its shard has to do
 // because of it.
-func (c Compare) inherit(it *pipeline.Item, k *pipeline.Known) Work {
+func (c Compare) inherit(it *pipeline.Item, k *pipeline.Known, distrust bool) Work {
+	if distrust && k.Reject == nil {
+		return Rebuild
+	}
 	it.Known = k
 	if !c.Rules.Trust || !unchanged(it.Ref, k) {
 		return Rebuild

@@ -43,6 +43,7 @@ func (j *job) newAgenda() (*agenda, error) {
 	if j.previous != nil {
 		shards.Count = j.previous.Shards.Count
 		j.manifest.Ledger.Previous = j.previous.Ledger.Listed
+		j.manifest.Ledger.Deleted = j.repair.forgotten()
 	}
 	shards.NextSequence = make([]int64, shards.Count)
 	a.work = make([]stages.Work, shards.Count)
@@ -150,7 +151,7 @@ func (c *Config) settings(tasks []pipeline.Task) string {
 
 // same tells that all but the images is as it was in the parent.
 func (j *job) same() bool {
-	if j.previous == nil || j.config.Full {
+	if j.previous == nil || j.config.Full || j.repair != nil {
 		return false
 	}
 	a, b := j.manifest, j.previous.Manifest

@@ -46,6 +46,7 @@ type job struct {
 	pointer   sinks.Pointer   // as it was when the night began
 	previous  *sinks.Snapshot // that it names; nil before the first night
 	reuse     reuse
+	repair    *repair // nil in a night
 	records   *sinks.Records
 
 	dir      string // scratch, removed at the end
@@ -58,10 +59,10 @@ type job struct {
 
 // open checks all that can be checked before any work: the model, the tasks, the index types, both
 // stores. What it opened is closed again when it fails.
-func open(ctx context.Context, c Config, p *progress.Progress) (*job, error) {
-	j := &job{config: c, progress: p, phases: map[string]float64{}}
+func open(ctx context.Context, c Config, r *repair, p *progress.Progress) (*job, error) {
+	j := &job{config: c, repair: r, progress: p, phases: map[string]float64{}}
 	for _, step := range []func(context.Context) error{
-		j.openModel, j.checkIndexes, j.openStores, j.openEngine, j.openScratch, j.openOutput, j.openReuse,
+		j.openModel, j.checkIndexes, j.openStores, j.openEngine, j.openScratch, j.openOutput, j.openRepair, j.openReuse, j.distrust,
 	} {
 		if err := step(ctx); err != nil {
 			j.close()

@@ -33,8 +33,13 @@ type Result struct {
 // nothing, and CURRENT is where it was. With a gate.ErrRefused comes the result, if there is a snapshot:
 // it is complete, and its manifest says why it is not the current one.
 func Run(ctx context.Context, c Config, p *progress.Progress) (*Result, error) {
+	return perform(ctx, c, nil, p)
+}
+
+// perform runs a night, or a repair.
+func perform(ctx context.Context, c Config, r *repair, p *progress.Progress) (*Result, error) {
 	begun := time.Now()
-	j, err := open(ctx, c, p)
+	j, err := open(ctx, c, r, p)
 	if err != nil {
 		return nil, err
 	}

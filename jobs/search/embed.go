@@ -7,7 +7,6 @@ import (
 
 	"github.com/facet-search/facet/jobs/jobfile"
 	"github.com/facet-search/facet/jobs/network"
-	"github.com/facet-search/facet/modulation"
 	"github.com/facet-search/facet/pipeline"
 	"github.com/facet-search/facet/sinks"
 	"github.com/facet-search/facet/stages"
@@ -34,20 +33,8 @@ func (s searcher) embed(ctx context.Context, name string) ([]float32, error) {
 }
 
 func (s searcher) run(ctx context.Context, it *pipeline.Item, state sinks.ModelState) ([]float32, error) {
-	files := s.snapshot.Select(sinks.Model, "")
-	if len(files) != 1 {
-		return nil, fmt.Errorf("%w: snapshot %s names %d models, want 1", sinks.ErrDamaged, s.snapshot.Snapshot, len(files))
-	}
-	file, err := s.snapshot.ReadFile(ctx, files[0])
-	if err != nil {
-		return nil, err
-	}
 	tasks := []pipeline.Task{s.task}
-	m, err := modulation.Open(file, modulation.Overrides{Tasks: tasks, Preprocess: &state.Preprocess})
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", files[0].Path, err)
-	}
-	e, err := network.Open(state.Engine, file, m, tasks)
+	e, err := network.OpenSnapshot(ctx, s.snapshot, tasks)
 	if err != nil {
 		return nil, err
 	}
