@@ -16,7 +16,7 @@ import (
 
 func main() {
 	profile := flag.String("profile", "", "only profile an end-to-end run into this folder")
-	only := flag.String("only", "", "run one part: limit, memory, decode, peer, train")
+	only := flag.String("only", "", "run one part: limit, memory, decode, peer, train, tasks")
 	flag.Parse()
 	log.SetFlags(0)
 	b, err := newBench()
@@ -28,7 +28,7 @@ func main() {
 	parts := []struct {
 		name string
 		run  func(context.Context) error
-	}{{"decode", b.decode}, {"limit", b.endToEnd}, {"memory", b.memory}, {"peer", b.peer}, {"train", b.trainStep}}
+	}{{"decode", b.decode}, {"limit", b.endToEnd}, {"memory", b.memory}, {"peer", b.peer}, {"train", b.trainStep}, {"tasks", b.tasks}}
 	if *profile != "" {
 		parts = parts[:1]
 		parts[0].name, parts[0].run = "profile", func(ctx context.Context) error { return b.profile(ctx, *profile) }

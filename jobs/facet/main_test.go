@@ -164,3 +164,77 @@ func TestModelInspect(t *testing.T) {
 		}
 	}
 }
+
+// Cut in two and joined again, a model's tasks have the digests that they had; nothing is overwritten
+// unless that is asked for.
+func TestModelRewrites(t *testing.T) {
+	reference, dir := testenv.Shared(t, "models/fashion/model.onnx"), t.TempDir()
+	at := func(name string) string { return filepath.Join(dir, name) }
+	scales := write(t, at("scales.yaml"), "sites: [auto:stage4, auto:embedding]\ntasks:\n  loud: ["+ones(128)+", "+ones(128)+"]\n")
+	short := write(t, at("short.yaml"), "sites: [auto:stage4]\ntasks: {loud: [[1, 2]]}\n")
+	for _, c := range []struct {
+		args string
+		code int
+		says string
+	}{
+		{"cut REF --tasks usage,gender -o one.onnx", exitOK, "2 tasks"},
+		{"cut REF --tasks baseColour -o two.onnx", exitOK, "1 tasks"},
+		{"add-task one.onnx --from two.onnx -o three.onnx", exitOK, "3 tasks"},
+		{"fold three.onnx -o folded.onnx", exitOK, "before: 3 tasks"},
+		{"prune folded.onnx --multiple 8 -o pruned.onnx", exitOK, "3 tasks"},
+		{"weave two.onnx --scales SCALES -o woven.onnx", exitOK, "1 tasks"},
+		{"inspect woven.onnx", exitOK, "(0 of 128 dead)"},
+		{"sites REF", exitOK, "auto:stage4 = \"/b5/a/a.2/Relu_output_0\" [128 8 8]"},
+		{"fold three.onnx -o folded.onnx", exitUsage, "folded.onnx is there already"},
+		{"fold three.onnx -o three.onnx", exitUsage, "three.onnx is there already"},
+		{"fold folded.onnx -o folded.onnx --force", exitOK, "3 tasks"},
+		{"fold three.onnx", exitUsage, "--output is missing"},
+		{"fold -o x.onnx", exitUsage, "want one ONNX file"},
+		{"fold none.onnx -o x.onnx", exitUsage, "none.onnx"},
+		{"fold SCALES -o x.onnx", exitUsage, "not an ONNX file"},
+		{"weave two.onnx -o x.onnx", exitUsage, "want --scales"},
+		{"weave two.onnx --tasks a -o x.onnx", exitUsage, "want --sites"},
+		{"weave two.onnx --scales SCALES --tasks quiet -o x.onnx", exitUsage, "no scales of task \"quiet\""},
+		{"weave two.onnx --scales SHORT -o x.onnx", exitUsage, "task \"loud\" has 2 scales for auto:stage4"},
+		{"weave two.onnx --tasks a --sites auto:stage9 -o x.onnx", exitUsage, "auto:stage4 = "},
+		{"weave REF --scales SCALES -o x.onnx", exitUsage, "name the one to weave into"},
+		{"prune folded.onnx --multiple 0 -o x.onnx", exitUsage, "--multiple is 0"},
+		{"cut REF --tasks size -o x.onnx", exitUsage, "no task \"size\""},
+		{"add-task one.onnx -o x.onnx", exitUsage, "--from is missing"},
+		{"add-task one.onnx --from one.onnx -o x.onnx", exitUsage, "two tasks are named"},
+	} {
+		args := strings.Fields(c.args)
+		for i, a := range args {
+			if full, ok := map[string]string{"REF": reference, "SCALES": scales, "SHORT": short}[a]; ok {
+				args[i] = full
+			} else if strings.HasSuffix(a, ".onnx") {
+				args[i] = at(a)
+			}
+		}
+		code, out, errs := facet(t, append([]string{"model"}, args...)...)
+		if code != c.code || !strings.Contains(out+errs, c.says) {
+			t.Errorf("facet model %s: exit code %d, want %d, and %q in\n%s%s", c.args, code, c.code, c.says, out, errs)
+		}
+	}
+	_, before, _ := facet(t, "model", "digest", reference)
+	code, after, _ := facet(t, "model", "digest", at("three.onnx"))
+	for line := range strings.Lines(after) {
+		if !strings.HasSuffix(line, " file\n") && !strings.Contains(before, line) {
+			t.Errorf("digest %s is none of\n%s", line, before)
+		}
+	}
+	if code != exitOK || strings.Count(after, "\n") != 5 {
+		t.Errorf("exit code %d, digests\n%s", code, after)
+	}
+	if left, _ := filepath.Glob(at(".facet-*")); len(left) > 0 || exists(at("x.onnx")) {
+		t.Errorf("left behind: %v, or the output of a refused command", left)
+	}
+}
+
+// ones is a YAML list of n ones.
+func ones(n int) string { return "[" + strings.TrimSuffix(strings.Repeat("1, ", n), ", ") + "]" }
+
+func exists(name string) bool {
+	_, err := os.Stat(name)
+	return err == nil
+}
