@@ -78,7 +78,11 @@ func models(t testing.TB) map[string]model {
 	all := map[string]model{"reference": {file, 3 * 64 * 64}}
 	for name, n := range enginetest.Nets() {
 		ps := enginetest.Trained(t, n)
-		for _, opset := range []int64{13, 21} {
+		opsets := map[string][]int64{"paper": {13, 21}, "mobilenet": {21}, "vectors": {21}}[name]
+		if opsets == nil {
+			opsets = []int64{13}
+		}
+		for _, opset := range opsets {
 			all[fmt.Sprintf("%s, opset %d", name, opset)] = model{exported(t, n, ps, opset), n.Image.Size()}
 		}
 	}

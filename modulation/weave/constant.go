@@ -1,6 +1,7 @@
 package weave
 
 import (
+	"encoding/binary"
 	"math"
 	"slices"
 
@@ -39,6 +40,9 @@ func (d *draft) compute(n *onnx.NodeProto) *onnx.TensorProto {
 		t.Dims = shape
 		return t
 	}
+	if is(n, "Cast") && n.Int("to", 0) == int64(onnx.TensorProto_FLOAT) {
+		return toFloat(d.weights[n.In(0)])
+	}
 	a := d.floats(n.In(0))
 	if a == nil {
 		return nil
@@ -48,7 +52,7 @@ func (d *draft) compute(n *onnx.NodeProto) *onnx.TensorProto {
 		return onnx.NewFloats("", dims, each(a, f))
 	}
 	if is(n, "Add", "Sub", "Mul", "Div") && len(n.GetInput()) == 2 {
-		return binary(n.GetOpType(), d.weights[n.In(0)], d.weights[n.In(1)])
+		return pairwise(n.GetOpType(), d.weights[n.In(0)], d.weights[n.In(1)])
 	}
 	return nil
 }
@@ -77,8 +81,8 @@ func each(x []float32, f func(float32) float32) []float32 {
 	return y
 }
 
-// binary computes an operator on two constants of which one has the other's shape or one element.
-func binary(op string, x, y *onnx.TensorProto) *onnx.TensorProto {
+// pairwise computes an operator on two constants of which one has the other's shape or one element.
+func pairwise(op string, x, y *onnx.TensorProto) *onnx.TensorProto {
 	a, err := x.Floats()
 	b, err2 := y.Floats()
 	if err != nil || err2 != nil {
@@ -103,4 +107,33 @@ func binary(op string, x, y *onnx.TensorProto) *onnx.TensorProto {
 		v[i] = f(a[i], b[i])
 	}
 	return onnx.NewFloats("", dims, v)
+}
+
+// toFloat is a constant as float32; nil for types that no exporter casts from.
+func toFloat(t *onnx.TensorProto) *onnx.TensorProto {
+	switch onnx.DataTypeOf(t) {
+	case onnx.TensorProto_FLOAT:
+		return onnx.Shallow(t)
+	case onnx.TensorProto_DOUBLE:
+		b, err := t.Bytes()
+		if err != nil {
+			return nil
+		}
+		v := make([]float32, len(b)/8)
+		for i := range v {
+			v[i] = float32(math.Float64frombits(binary.LittleEndian.Uint64(b[8*i:])))
+		}
+		return onnx.NewFloats("", t.GetDims(), v)
+	case onnx.TensorProto_INT64, onnx.TensorProto_INT32:
+		n, err := t.Ints()
+		if err != nil {
+			return nil
+		}
+		v := make([]float32, len(n))
+		for i := range v {
+			v[i] = float32(n[i])
+		}
+		return onnx.NewFloats("", t.GetDims(), v)
+	}
+	return nil
 }

@@ -17,7 +17,7 @@ type layer struct {
 	inner   int // weights from one input to one output
 	across  bool
 	w, b    []float32 // b is nil when there is none
-	exact   bool      // padding adds no zeros: a shift of the inputs can be moved into the bias
+	exact   bool      // padding adds no zeros: what constant inputs contribute is the same everywhere
 }
 
 // layer reads the node as a layer; ok is false for other nodes, and for weights that are not constant
@@ -134,23 +134,6 @@ func (l *layer) scaleOutputs(a, b []float64) {
 			v += b[o]
 		}
 		l.b[o] = float32(v)
-	}
-}
-
-// shiftInputs makes the layer compute from x what it computed from x + s. It must be exact.
-func (l *layer) shiftInputs(s []float64) {
-	if l.b == nil {
-		l.b = make([]float32, l.outputs)
-	}
-	for o := range l.outputs {
-		sum := float64(l.b[o])
-		for i := range l.inputs {
-			at := l.at(o, i)
-			for _, w := range l.w[at : at+l.inner] {
-				sum += float64(w) * s[l.channel(o, i)]
-			}
-		}
-		l.b[o] = float32(sum)
 	}
 }
 

@@ -189,9 +189,13 @@ func (p *pruner) cutLayer(n *onnx.NodeProto, outputs []int) {
 func (p *pruner) absorbed(n *onnx.NodeProto, inputs []int) map[int]float64 {
 	l, x := p.layers[n], p.values(n.In(0))
 	sums := map[int]float64{}
+	kept := make([]bool, l.inputs)
+	for _, c := range inputs {
+		kept[c] = true
+	}
 	for o := range l.outputs {
 		for _, c := range l.reads(o) {
-			if x[c] != 0 && !slices.Contains(inputs, c) && x[c] == x[c] {
+			if x[c] != 0 && !kept[c] && x[c] == x[c] {
 				sums[o] += l.weight(o, c) * x[c]
 			}
 		}

@@ -93,7 +93,8 @@ func weightsOf(t testing.TB) map[string]*onnx.TensorProto {
 	return map[string]*onnx.TensorProto{
 		"w": f(x[:108], 4, 3, 3, 3), "b": f(x[:4], 4), "m": f(x[:20], 4, 5), "v": f(x[20:25], 5), "negative": f([]float32{-1, 2, 3, 4}, 4, 1, 1),
 		"zero": f([]float32{0}), "six": f([]float32{6}), "tiny": f([]float32{1e-12}), "two": f([]float32{2}), "half": f([]float32{.5}),
-		"flat": onnx.NewInts("", []int64{2}, []int64{0, -1}), "plane": onnx.NewInts("", []int64{2}, []int64{2, 3}), "one": onnx.NewInts("", []int64{1}, []int64{1}),
+		"double": {DataType: new(int32(onnx.TensorProto_DOUBLE)), DoubleData: []float64{1e-12}},
+		"flat":   onnx.NewInts("", []int64{2}, []int64{0, -1}), "plane": onnx.NewInts("", []int64{2}, []int64{2, 3}), "one": onnx.NewInts("", []int64{1}, []int64{1}),
 	}
 }
 
@@ -104,8 +105,9 @@ func ends() map[string][]*onnx.NodeProto {
 	norm := do("ReduceL2", "x", "l", axes, keep)
 	return map[string][]*onnx.NodeProto{
 		"LpNormalization":    {do("LpNormalization", "x", "y", onnx.NewInt("axis", 1), onnx.NewInt("p", 2))},
-		"F.normalize":        {norm, do("Clip", "l tiny", "c"), do("Shape", "x", "s"), do("Expand", "c s", "e"), do("Div", "x e", "y")},
+		"F.normalize":        {norm, do("Cast", "tiny", "t", onnx.NewInt("to", 1)), do("Clip", "l t", "c"), do("Shape", "x", "s"), do("Expand", "c s", "e"), do("Div", "x e", "y")},
 		"x / x.norm()":       {norm, do("Div", "x l", "y")},
+		"a double bound":     {norm, do("Cast", "double", "t", onnx.NewInt("to", 1)), do("Clip", "l t", "c"), do("Div", "x c", "y")},
 		"maximum":            {norm, do("Max", "l tiny", "c"), do("Div", "x c", "y")},
 		"sqrt(sum(x*x))":     {do("Mul", "x x", "q"), do("ReduceSum", "q one", "u", keep), do("Sqrt", "u", "l"), do("Add", "l tiny", "c"), do("Div", "x c", "y")},
 		"x**2, reciprocal":   {do("Pow", "x two", "q"), do("ReduceSum", "q one", "u", keep), do("Add", "u tiny", "a"), do("Pow", "a half", "l"), do("Reciprocal", "l", "r"), do("Mul", "r x", "y")},
