@@ -310,7 +310,7 @@ func timed(t *testing.T) map[string][]byte {
 // corpusFile is one of the hostile images.
 func corpusFile(t *testing.T, name string) []byte {
 	t.Helper()
-	cases, err := hostile.Corpus("testdata", 0)
+	cases, err := corpus()
 	if err != nil {
 		t.Fatal(err)
 	}
