@@ -188,14 +188,19 @@ func (l *Lease) Leave() error {
 	return l.Release(ctx)
 }
 
-// Release gives the lease back.
+// Release gives the lease back. Where that cannot be written, as on a full disk, the lease is deleted:
+// before it has expired it is nobody else's.
 func (l *Lease) Release(ctx context.Context) error {
+	held := l.Held()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.holder.Released = true
 	err := l.write(ctx, store.IfMatch(l.etag), time.Now().UTC())
-	if errors.Is(err, store.ErrPrecondition) {
+	switch {
+	case errors.Is(err, store.ErrPrecondition):
 		return nil // it is another run's
+	case err != nil && held == nil && l.objects.Delete(ctx, LeasePath) == nil:
+		return nil
 	}
 	return err
 }

@@ -6,5 +6,5 @@ import "testing"
 
 // At least sixty kills over first and second nights of a larger gallery.
 func TestKilledSoak(t *testing.T) {
-	newKilling(t, 1000, 11).nights(60, 12)
+	newKilling(t, 400, 11).nights(60, 12)
 }

@@ -46,7 +46,7 @@ func merge(trained string, paths []string, out string) (err error) {
 			return fmt.Errorf("%s: %w", p, err)
 		}
 	}
-	f, err := os.Create(out)
+	f, err := os.OpenFile(out, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
