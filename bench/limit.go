@@ -120,8 +120,9 @@ type run struct {
 	Seconds         float64            `json:"seconds"`
 	ImagesPerSecond float64            `json:"images_per_second"`
 	Phases          map[string]float64 `json:"phase_seconds"`
+	Unchanged       bool               `json:"unchanged"`
 	Ledger          struct {
-		Listed, Embedded int64
+		Listed, Embedded, Reused, Changed, Deleted int64
 	} `json:"ledger"`
 
 	cpu float64 // seconds, of the command and its children
@@ -130,7 +131,12 @@ type run struct {
 
 // index runs `facet index` on a gallery into a new output.
 func (b *bench) index(ctx context.Context, gallery, output string, env []string, more ...string) (*run, error) {
-	args := append([]string{"index", "--json", "--model", b.model, "--gallery", gallery, "--output", output}, more...)
+	return b.job(ctx, env, append([]string{"--model", b.model, "--gallery", gallery, "--output", output}, more...)...)
+}
+
+// job runs `facet index` with the arguments.
+func (b *bench) job(ctx context.Context, env []string, args ...string) (*run, error) {
+	args = append([]string{"index", "--json"}, args...)
 	c := exec.CommandContext(ctx, b.command, args...)
 	var errs strings.Builder
 	c.Stderr = &errs

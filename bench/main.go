@@ -11,12 +11,14 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/facet-search/facet/sinks/faiss"
 	"github.com/facet-search/facet/stages/engine/ort"
 )
 
 func main() {
+	faiss.MaybeChild()
 	profile := flag.String("profile", "", "only profile an end-to-end run into this folder")
-	only := flag.String("only", "", "run one part: limit, memory, decode, peer, train, tasks")
+	only := flag.String("only", "", "run one part: limit, memory, decode, nights, overhead, peer, train, tasks")
 	flag.Parse()
 	log.SetFlags(0)
 	if *only == "train" { // needs neither gallery nor command
@@ -34,7 +36,10 @@ func main() {
 	parts := []struct {
 		name string
 		run  func(context.Context) error
-	}{{"decode", b.decode}, {"limit", b.endToEnd}, {"memory", b.memory}, {"peer", b.peer}, {"train", b.trainStep}, {"tasks", b.tasks}}
+	}{
+		{"decode", b.decode}, {"limit", b.endToEnd}, {"memory", b.memory}, {"nights", b.nights}, {"overhead", b.overhead},
+		{"peer", b.peer}, {"train", b.trainStep}, {"tasks", b.tasks},
+	}
 	if *profile != "" {
 		parts = parts[:1]
 		parts[0].name, parts[0].run = "profile", func(ctx context.Context) error { return b.profile(ctx, *profile) }
