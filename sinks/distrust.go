@@ -53,15 +53,17 @@ func (p *Past) recall(ctx context.Context, shard int, known map[string]*pipeline
 }
 
 // Ancestry finds a shard's ids in the snapshots before one, nearest first: a key has one id for good. There
-// are none if no ancestor is left whose items can be read.
-func (s *Snapshot) Ancestry(ctx context.Context, shard int) (map[string]int64, error) {
-	for m := s.Manifest; m.Parent != nil; {
+// are none if no ancestor is left whose items can be read. pristine tells that no key got an id since the first
+// snapshot of all, in which they follow the order of keys.
+func (s *Snapshot) Ancestry(ctx context.Context, shard int) (known map[string]int64, pristine bool, err error) {
+	m := s.Manifest
+	for m.Parent != nil {
 		older, err := OpenSnapshot(ctx, s.objects, *m.Parent)
 		if errors.Is(err, ErrNoSnapshot) || errors.Is(err, ErrDamaged) {
-			return nil, nil
+			return nil, false, nil
 		}
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
 		ids := map[string]int64{}
 		for _, f := range older.Select(Items, "") {
@@ -73,13 +75,13 @@ func (s *Snapshot) Ancestry(ctx context.Context, shard int) (map[string]int64, e
 				return nil
 			})
 			if err == nil {
-				return ids, nil
+				return ids, false, nil
 			}
 			if !errors.Is(err, ErrDamaged) {
-				return nil, err
+				return nil, false, err
 			}
 		}
 		m = older.Manifest
 	}
-	return nil, nil
+	return nil, m.Shards.NextSequence[shard] == s.Shards.NextSequence[shard], nil
 }

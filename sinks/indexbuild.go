@@ -146,7 +146,7 @@ func (b IndexBuilder) publish(ctx context.Context, fb *faiss.Builder, spec faiss
 	infos.Path = path.Join(dir, "index_infos.json")
 	// The latencies in it differ from run to run: where the same index was published before, the
 	// manifest of that snapshot holds its digest, so the document that is there stays.
-	infos, err = keepOrPut(ctx, b.Objects, infos, doc.Bytes())
+	infos, err = keepOrPut(ctx, b.Objects, infos, doc.Bytes(), sameIndex)
 	if err != nil {
 		return nil, err
 	}
@@ -160,13 +160,24 @@ func (b IndexBuilder) publish(ctx context.Context, fb *faiss.Builder, spec faiss
 	return &BuiltIndex{Task: task, Index: t, Files: []File{index, infos}}, nil
 }
 
-// keepOrPut writes a JSON object unless one is there already, and describes the one that is there
-// after. One that was damaged is replaced.
-func keepOrPut(ctx context.Context, objects store.Store, f File, data []byte) (File, error) {
+// sameIndex tells whether two documents are infos of the same index, whatever was measured of it.
+func sameIndex(a, b []byte) bool {
+	about := func(doc []byte) (i faiss.Infos, ok bool) {
+		ok = json.Unmarshal(doc, &i) == nil
+		return faiss.Infos{Key: i.Key, Path: i.Path, Size: i.Size, Vectors: i.Vectors, Dim: i.Dim, Metric: i.Metric, Type: i.Type, Task: i.Task}, ok
+	}
+	x, ok := about(a)
+	y, too := about(b)
+	return ok && too && x == y
+}
+
+// keepOrPut writes an object unless one is there already that is as good, and describes the one that is
+// there after. One that was damaged is replaced.
+func keepOrPut(ctx context.Context, objects store.Store, f File, data []byte, asGood func(there, data []byte) bool) (File, error) {
 	_, err := put(ctx, objects, f.Path, data, store.IfAbsent())
 	if errors.Is(err, store.ErrPrecondition) {
 		var there []byte
-		if there, _, err = readSmall(ctx, objects, f.Path); err == nil && json.Valid(there) {
+		if there, _, err = readSmall(ctx, objects, f.Path); err == nil && asGood(there, data) {
 			f.Bytes, f.SHA256 = int64(len(there)), hexDigest(there)
 			return f, nil
 		}

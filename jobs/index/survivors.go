@@ -162,20 +162,20 @@ func (s *survivors) list(ctx context.Context, into map[int]map[string]pipeline.R
 	return nil
 }
 
-// recover gives the listed keys of a shard their ids: those of the snapshots before, or, in a first snapshot,
-// those of the order of keys. Keys that remain without get new ones, and are told of.
+// recover gives the listed keys of a shard their ids: those of the snapshots before, or, if all are of the first
+// snapshot, those of the order of keys. Keys that remain without get new ones, and are told of.
 func (s *survivors) recover(ctx context.Context, shard int, listed map[string]pipeline.Ref) (refs []pipeline.Ref, err error) {
 	r := s.job.repair
 	present, err := s.idsOfVectors(ctx, shard)
 	if err != nil {
 		return nil, err
 	}
-	ids, err := s.whole.Ancestry(ctx, shard)
+	ids, pristine, err := s.whole.Ancestry(ctx, shard)
 	if err != nil {
 		return nil, err
 	}
 	maps.DeleteFunc(ids, func(key string, id int64) bool { return present != nil && !present[id] })
-	if s.whole.Parent == nil {
+	if pristine {
 		ids = s.byOrder(shard, present, slices.Sorted(maps.Keys(listed)))
 	}
 	r.ids[shard] = ids
