@@ -72,7 +72,7 @@ func small(t testing.TB) Config {
 	c := Defaults()
 	c.Gallery, c.Output = dir, t.TempDir()
 	c.Labels = labelled.Config{Format: "csv", Path: labels, Key: "key", Split: "split", Tasks: []string{"colour", "half"}}
-	c.Preprocess.Size, c.Dim, c.Widths = [2]int{16, 16}, 8, []int{8, 8, 8, 8, 8}
+	c.Preprocess.Size, c.Network.Dim, c.Network.Widths = [2]int{16, 16}, 8, []int{8, 8, 8, 8, 8}
 	c.Seeds, c.Cores, c.Measure.Triplets = []uint64{1, 2}, 2, 200
 	c.Recipe = train.Paper(12)
 	c.Recipe.Batch.Rows, c.Recipe.Compliance, c.Recipe.Average = 12, 3, 0.5
@@ -205,7 +205,7 @@ func TestCompareGoesOn(t *testing.T) {
 
 // What a run depends on is in its fingerprint: another recipe makes another run.
 func TestFingerprint(t *testing.T) {
-	s := &stage{config: Defaults(), data: &data{digest: "d"}, folder: folder(t.TempDir())}
+	s := &stage{config: Defaults(), data: &data{dataset: train.Dataset{Digest: "d"}}, folder: folder(t.TempDir())}
 	run := trial{zoo.CSN, 1}
 	first, err := s.fingerprint(run)
 	if err != nil {
@@ -218,7 +218,7 @@ func TestFingerprint(t *testing.T) {
 		t.Errorf("the kept run is not found: %v", err)
 	}
 	for name, change := range map[string]func(*stage){
-		"recipe": func(s *stage) { s.config.Recipe.Margin++ }, "data": func(s *stage) { s.data = &data{digest: "e"} },
+		"recipe": func(s *stage) { s.config.Recipe.Margin++ }, "data": func(s *stage) { s.data = &data{dataset: train.Dataset{Digest: "e"}} },
 		"size": func(s *stage) { s.config.Preprocess.Size[0]++ }, "measure": func(s *stage) { s.config.Measure.Limit++ },
 	} {
 		other := *s
@@ -262,7 +262,8 @@ func TestConfig(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := Defaults()
-	want.Gallery, want.Labels, want.Widths = got.Gallery, got.Labels, got.Widths
+	want.Gallery, want.Labels = got.Gallery, got.Labels
+	want.Network.Widths, want.Network.Sites = got.Network.Widths, got.Network.Sites // empty, and not nil
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("the reference says\n%+v\nthe defaults are\n%+v", got, want)
 	}
@@ -273,7 +274,7 @@ func TestConfig(t *testing.T) {
 	}
 	for field, change := range map[string]func(*Config){
 		"gallery": func(c *Config) { c.Gallery = "" }, "output": func(c *Config) { c.Output = "" }, "methods": func(c *Config) { c.Methods = append(c.Methods, zoo.CSN) },
-		"seeds": func(c *Config) { c.Seeds = []uint64{1, 1} }, "recipe": func(c *Config) { c.Recipe.Steps = 0 }, "architecture": func(c *Config) { c.Architecture = "vgg" },
+		"seeds": func(c *Config) { c.Seeds = []uint64{1, 1} }, "recipe": func(c *Config) { c.Recipe.Steps = 0 }, "network.method": func(c *Config) { c.Network.Method = zoo.CSN },
 		"preprocess": func(c *Config) { c.Preprocess.Filter = "" }, "cores": func(c *Config) { c.Cores = 0 }, "reject": func(c *Config) { c.Reject = -1 },
 		"labels.path": func(c *Config) { c.Labels.Path = "" }, "measure.queries": func(c *Config) { c.Measure = evaluate.Measure{Against: "all"} },
 	} {

@@ -16,7 +16,7 @@ import (
 func (s *stage) fingerprint(t trial) (string, error) {
 	c := s.config
 	c.Recipe.Seed = t.seed
-	doc, err := json.Marshal([]any{"facet compare 1", t.method, c.Architecture, c.Dim, c.Widths, c.TaskStatistics, c.Recipe, c.Preprocess, c.Measure, s.data.digest})
+	doc, err := json.Marshal([]any{"facet compare 1", t.method, c.Network, c.Recipe, c.Preprocess, c.Measure, s.data.digest()})
 	if err != nil {
 		return "", fmt.Errorf("fingerprint: %w", err)
 	}

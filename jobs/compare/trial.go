@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"time"
 
 	"github.com/facet-search/facet/jobs/evaluate"
@@ -91,11 +90,9 @@ func (s *stage) Process(ctx context.Context, t trial) (*Finished, error) {
 
 func (s *stage) make(ctx context.Context, t trial, print string) (*Finished, error) {
 	begun := time.Now()
-	net, err := s.config.network(t.method, s.data.dataset.Labels.Tasks)
-	if err != nil {
-		return nil, err
-	}
-	params, err := net.NewParams(rand.New(rand.NewPCG(t.seed, 0)))
+	start := s.config.Network
+	start.Method = t.method
+	net, params, err := start.Build(s.data.gallery.Names(), s.config.shape(), t.seed)
 	if err != nil {
 		return nil, err
 	}

@@ -1,22 +1,14 @@
 package labelled
 
 import (
-	"bytes"
 	"errors"
-	"image"
-	"image/color"
-	"image/gif"
 	"maps"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
 	"github.com/facet-search/facet/internal/testenv"
 	"github.com/facet-search/facet/jobs/jobfile"
-	"github.com/facet-search/facet/jobs/progress"
-	"github.com/facet-search/facet/pipeline"
-	"github.com/facet-search/facet/sinks"
 	"github.com/facet-search/facet/sinks/store"
 	"github.com/facet-search/facet/stages/labels"
 )
@@ -111,39 +103,5 @@ func TestFashion(t *testing.T) {
 	usage, _ := g.Task("usage")
 	if colour.Labelled() != 36485-11 || usage.Labelled() != 36485-249 || g.Dropped != 0 {
 		t.Errorf("%d colours, %d uses, %d dropped", colour.Labelled(), usage.Labelled(), g.Dropped)
-	}
-}
-
-// Three GIFs of one colour each and one broken file: pixels in the keys' order, without the broken one.
-func TestLoad(t *testing.T) {
-	s, err := store.OpenMem(t.Name())
-	if err != nil {
-		t.Fatal(err)
-	}
-	keys := []string{"red.gif", "broken.gif", "green.gif", "blue.gif"}
-	colours := map[string]color.RGBA{"red.gif": {R: 255, A: 255}, "green.gif": {G: 255, A: 255}, "blue.gif": {B: 255, A: 255}}
-	for _, k := range keys {
-		data := []byte("no image")
-		if c, ok := colours[k]; ok {
-			var b bytes.Buffer
-			im := image.NewPaletted(image.Rect(0, 0, 4, 4), color.Palette{c})
-			if err := gif.Encode(&b, im, nil); err != nil {
-				t.Fatal(err)
-			}
-			data = b.Bytes()
-		}
-		if _, err := s.Put(t.Context(), k, bytes.NewReader(data), int64(len(data)), store.Condition{}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	l := Loader{Images: s, Cores: 2, Reject: 0.25, Preprocess: pipeline.Preprocess{
-		Resize: "stretch", Size: [2]int{1, 1}, Filter: "bilinear", Std: [3]float64{1, 1, 1}, Scale: 1, Channels: "rgb", Orientation: "ignore"}}
-	pixels, read, err := l.Load(t.Context(), keys, progress.Discard())
-	if err != nil || !bytes.Equal(pixels, []byte{255, 0, 0, 0, 255, 0, 0, 0, 255}) || !slices.Equal(read, []int{0, 2, 3}) {
-		t.Errorf("pixels %v of images %v, %v", pixels, read, err)
-	}
-	l.Reject = 0.24
-	if _, _, err := l.Load(t.Context(), keys, progress.Discard()); !errors.Is(err, sinks.ErrRejects) {
-		t.Errorf("one of four may not be rejected: error %v", err)
 	}
 }
