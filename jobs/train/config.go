@@ -79,8 +79,8 @@ recipe:
     balance: 1                     # classes as often as in the data; 0: all alike
     common: true                   # an image counts for all tasks that it has a label of
   augment: {flip: true, shift: 0}
-  optimizer: {kind: adam, momentum: 0.9, weight_decay: 0, scales_faster: 10}  # or adagrad, sgd
-  schedule: {kind: cosine, rate: 0.004, warmup: 0.03, every: 0.4, factor: 0.1}  # or step, constant
+  optimizer: {kind: adam, momentum: 0.9, weight_decay: 0, scales_faster: 20}  # or adagrad, sgd
+  schedule: {kind: cosine, rate: 0.002, warmup: 0.03, every: 0.4, factor: 0.1}  # or step, constant
   average: 0.9999                  # decay of the averaged weights, which are the result; 0: the last ones
   compliance: 50                   # steps from one count of update compliance to the next; 0: never
 preprocess:                        # goes into the model; left out, an ONNX file's own is taken

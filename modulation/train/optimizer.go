@@ -24,7 +24,7 @@ type Optimizer struct {
 	Decay    float64       `json:"weight_decay" yaml:"weight_decay"`   // of convolutions' and dense layers' weights; 0 for none
 	// Scales is a factor on the rate of modulations' scales; 0 means 1. Adam moves a value by about the
 	// rate a step, so within some hundred steps scales can't get far from 1 at the weights' rate, and
-	// tasks stay as good as shared; at 30 times it, a sixth of them are dead before they have learned.
+	// tasks stay as good as shared; far above it, they die before they have learned.
 	Scales float64 `json:"scales_faster" yaml:"scales_faster"`
 }
 

@@ -38,8 +38,8 @@ func Frugal(steps int) Recipe {
 		Seed: 1, Steps: steps, Loss: SemiHard, Margin: 0.2,
 		Batch:     Batching{Rows: 16, Group: 4, Balance: 1, Common: true},
 		Augment:   Augment{Flip: true},
-		Optimizer: Optimizer{Kind: Adam, Momentum: 0.9, Scales: 10},
-		Schedule:  Schedule{Kind: Cosine, Rate: 0.004, Warmup: 0.03, Every: 0.4, Factor: 0.1},
+		Optimizer: Optimizer{Kind: Adam, Momentum: 0.9, Scales: 20},
+		Schedule:  Schedule{Kind: Cosine, Rate: 0.002, Warmup: 0.03, Every: 0.4, Factor: 0.1},
 		Average:   0.9999, Compliance: 50,
 	}
 }

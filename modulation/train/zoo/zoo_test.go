@@ -70,8 +70,8 @@ func TestStride(t *testing.T) {
 }
 
 func TestMethods(t *testing.T) {
-	for _, a := range Architectures {
-		o := Options{Image: network.Shape{3, 32, 32}, Dim: 16}
+	for a, widths := range map[Architecture][]int{Paper: {4, 8, 8, 8, 8}, Small: {4, 8, 8, 8, 8}, ResNet18: {4, 8, 8, 8}} {
+		o := Options{Image: network.Shape{3, 32, 32}, Dim: 16, Widths: widths}
 		shared, _ := count(t, build(t, a, FullyShared, o))
 		for _, m := range Methods {
 			all, task := count(t, build(t, a, m, o))
@@ -123,7 +123,7 @@ func TestTaskStatisticsOnlyInTails(t *testing.T) {
 }
 
 func TestFreezeBackbone(t *testing.T) {
-	n := build(t, ResNet18, Modulation, Options{Image: network.Shape{3, 32, 32}})
+	n := build(t, ResNet18, Modulation, Options{Image: network.Shape{3, 32, 32}, Widths: []int{8, 8, 16, 32}})
 	FreezeBackbone(n)
 	all, _ := count(t, n)
 	params, err := n.NewParams(rand.New(rand.NewPCG(1, 1)))
@@ -136,7 +136,7 @@ func TestFreezeBackbone(t *testing.T) {
 			free += len(p.Data)
 		}
 	}
-	if want := 4*(256+512+128) + 512*128; free != want || free >= all {
+	if want := 4*(16+32+128) + 32*128; free != want || free >= all {
 		t.Errorf("%d of %d parameters are trained, want %d: the scales and the head", free, all, want)
 	}
 }
