@@ -40,7 +40,9 @@ func parse(lines string) *onnx.ModelProto {
 // What folds into what: each case says which nodes are left.
 func TestFold(t *testing.T) {
 	images := enginetest.Images(2 * 48)
-	run := func(m *onnx.ModelProto) [][]float32 { return enginetest.RunOutput(t, encode(t, m), 4, 4, "y", 48, images) }
+	run := func(m *onnx.ModelProto) [][]float32 {
+		return enginetest.RunOutput(t, encode(t, m), 4, 4, "y", 48, images)
+	}
 	for name, c := range map[string]struct {
 		graph string
 		left  map[string]int
