@@ -117,6 +117,12 @@ func TestRewritesKeepOutputs(t *testing.T) {
 			if again := must[[]byte](t)(modulation.Fold(folded, 0)); !slices.Equal(again, folded) {
 				t.Error("folding again changes the file")
 			}
+			if name == "reference" { // as PyTorch writes it; large, and without a dead channel
+				if ops := in.Operators; ops["Mul"]+ops["BatchNormalization"]+ops["Expand"]+ops["Identity"] != 0 {
+					t.Errorf("it folds into %v", ops)
+				}
+				return
+			}
 			same("fold but large weights", must[[]byte](t)(modulation.Fold(m.file, 300)))
 			for _, opt := range []weave.Pruning{{}, {Multiple: 4}, {Copy: true}} {
 				pruned := same(fmt.Sprintf("prune %+v", opt), must[[]byte](t)(modulation.Prune(folded, opt)))
@@ -133,7 +139,7 @@ func TestRewritesKeepOutputs(t *testing.T) {
 func TestFoldLeavesNothing(t *testing.T) {
 	all := models(t)
 	for name, want := range map[string]int{ // products that have to stay
-		"reference": 0, "paper, opset 13": 0, "paper, opset 21": 0, "mobile, opset 13": 0, "mobilenet, opset 21": 0, "resnet18, opset 13": 0,
+		"paper, opset 13": 0, "paper, opset 21": 0, "mobile, opset 13": 0, "mobilenet, opset 21": 0, "resnet18, opset 13": 0,
 		"masks, opset 13": 3, // on an embedding that tasks share
 	} {
 		ops := operators(t, must[[]byte](t)(modulation.Fold(all[name].file, 0)))

@@ -221,6 +221,50 @@ func checkAdded(t *testing.T, production, other, added []byte, images []float32)
 	}
 }
 
+// Another exporter spells other defaults; the trunk is the same all the same.
+func TestAddTaskToAnotherExportersTrunk(t *testing.T) {
+	n, ps, backbone := pair(t, "resnet18")
+	sites, values := scales(n, ps)
+	woven := func(tasks ...string) []byte {
+		chosen := map[string][][]float32{}
+		for _, name := range tasks {
+			chosen[name] = values[name]
+		}
+		return must[[]byte](t)(modulation.Weave(backbone, modulation.Weaving{Sites: sites, Scales: chosen}))
+	}
+	m := must[*onnx.ModelProto](t)(onnx.Read(woven("shape", "colour")))
+	for _, node := range m.Graph.Node {
+		if node.GetOpType() == "Conv" {
+			node.Attribute = append(node.Attribute, onnx.NewIntList("dilations", 1, 1))
+		}
+	}
+	production, other := write(t, m), woven("style")
+	checkAdded(t, production, other, must[[]byte](t)(modulation.AddTasks(production, other, nil)), enginetest.Images(2*n.Image.Size()))
+}
+
+// Other scales for one task leave the digests of the others, however the model is rewritten.
+func TestScalesOfOneTaskAreItsOwn(t *testing.T) {
+	for _, name := range []string{"paper", "mobilenet", "resnet18"} {
+		n := enginetest.Nets()[name]
+		ps := enginetest.Trained(t, n)
+		digests := func() []modulation.Digest {
+			folded := must[[]byte](t)(modulation.Fold(exported(t, n, ps, 17), 0))
+			return open(t, must[[]byte](t)(modulation.Prune(folded, weave.Pruning{}))).Digests.Tasks
+		}
+		before := digests()
+		for _, p := range ps.List {
+			if p.Role == network.Scale && p.Task == 1 {
+				p.Data[0], p.Data[3] = 0.25, -1
+			}
+		}
+		for i, d := range digests() {
+			if (d == before[i]) != (i != 1) {
+				t.Errorf("%s: other scales of task 1: the digest of task %d changed: %v", name, i, d != before[i])
+			}
+		}
+	}
+}
+
 func TestAddTasksRefuses(t *testing.T) {
 	n, ps, backbone := pair(t, "paper")
 	sites, values := scales(n, ps)

@@ -29,11 +29,16 @@ func Run(t testing.TB, file []byte, images []float32) [][]float32 {
 	for _, task := range m.Tasks {
 		spec.Outputs, spec.Dims = append(spec.Outputs, task.Output), append(spec.Dims, task.Dim)
 	}
-	return RunSpec(t, file, spec, images)
+	return run(t, file, spec, images)
 }
 
-// RunSpec is Run for a file without Facet's metadata.
-func RunSpec(t testing.TB, file []byte, spec engine.Spec, images []float32) [][]float32 {
+// RunOutput is Run for one output [n, dim] of a file without Facet's metadata.
+func RunOutput(t testing.TB, file []byte, height, width int, output string, dim int, images []float32) [][]float32 {
+	t.Helper()
+	return run(t, file, engine.Spec{Input: "images", Height: height, Width: width, Outputs: []string{output}, Dims: []int{dim}}, images)
+}
+
+func run(t testing.TB, file []byte, spec engine.Spec, images []float32) [][]float32 {
 	t.Helper()
 	testenv.ONNXRuntime(t)
 	n := len(images) / (3 * spec.Height * spec.Width)

@@ -9,7 +9,7 @@ import (
 )
 
 // Join adds outputs of another model to a model, under their names. What both compute alike, by the
-// digests of the tensors, is computed once; the model's own nodes stay as they are, so that its outputs
+// digests of the tensors without attributes that have their defaults, is computed once; the model's own nodes stay as they are, so that its outputs
 // change neither bits nor digests. shared is the number of the other model's nodes that were there.
 func Join(m, other *onnx.ModelProto, outputs []string) (joined *onnx.ModelProto, shared int, err error) {
 	if err := sameOperators(m, other); err != nil {
@@ -55,7 +55,7 @@ func newJoiner(m *onnx.ModelProto) (*joiner, error) {
 	if err != nil {
 		return nil, err
 	}
-	digests, err := g.Digests()
+	digests, err := digestsOf(m)
 	if err != nil {
 		return nil, err
 	}
@@ -80,6 +80,15 @@ func newJoiner(m *onnx.ModelProto) (*joiner, error) {
 	return j, nil
 }
 
+// digestsOf are the digests of a model's tensors however its exporter spells defaults.
+func digestsOf(m *onnx.ModelProto) (map[string][32]byte, error) {
+	g, err := graph.New(canonical(m))
+	if err != nil {
+		return nil, err
+	}
+	return g.Digests()
+}
+
 // add appends what the outputs of the other model need and the model does not have.
 func (j *joiner) add(other *onnx.ModelProto, outputs []string) error {
 	whole, err := graph.New(other)
@@ -94,7 +103,7 @@ func (j *joiner) add(other *onnx.ModelProto, outputs []string) error {
 	if err != nil {
 		return err
 	}
-	digests, err := g.Digests()
+	digests, err := digestsOf(cut)
 	if err != nil {
 		return err
 	}
