@@ -19,8 +19,15 @@ func main() {
 	faiss.MaybeChild()
 	profile := flag.String("profile", "", "only profile an end-to-end run into this folder")
 	only := flag.String("only", "", "run one part: limit, memory, decode, nights, overhead, peer, train")
+	keys := flag.Int("synthetic", 0, "only make a snapshot of so many keys in the folder given, for overhead")
 	flag.Parse()
 	log.SetFlags(0)
+	if *keys > 0 {
+		if err := (synthetic{dir: flag.Arg(0), n: *keys}).publish(context.Background()); err != nil {
+			log.Fatal("bench: ", err)
+		}
+		return
+	}
 	b, err := newBench()
 	if err != nil {
 		log.Fatal("bench: ", err)

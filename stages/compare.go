@@ -100,8 +100,11 @@ func (c Compare) Process(ctx context.Context, s *ShardRefs) (*ShardDelta, error)
 			d.raise(Rebuild)
 		}
 	}
-	if c.Rules.Rewrite {
+	switch {
+	case c.Rules.Rewrite:
 		d.raise(Rebuild)
+	case !c.Rules.Attributes:
+		d.raise(Describe)
 	}
 	slices.SortFunc(d.Items, func(a, b *pipeline.Item) int { return cmp.Compare(a.ID, b.ID) })
 	if n := len(d.Items); n > 0 {
@@ -132,7 +135,7 @@ func (c Compare) inherit(it *pipeline.Item, k *pipeline.Known) Work {
 	}
 	it.Settle(k)
 	it.Size = k.Size
-	if !c.Rules.Attributes || !sameAttributes(it.Attributes, k.Attributes) {
+	if !sameAttributes(it.Attributes, k.Attributes) {
 		return Describe
 	}
 	return Keep
