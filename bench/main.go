@@ -19,40 +19,53 @@ func main() {
 	faiss.MaybeChild()
 	profile := flag.String("profile", "", "only profile an end-to-end run into this folder")
 	only := flag.String("only", "", "run one part: limit, memory, decode, nights, overhead, peer, train, tasks")
+	keys := flag.Int("synthetic", 0, "only make a snapshot of so many keys in the folder given, for overhead")
 	flag.Parse()
 	log.SetFlags(0)
-	if *only == "train" { // needs neither gallery nor command
-		if err := new(bench).trainStep(context.Background()); err != nil {
-			log.Fatal("bench: train: ", err)
-		}
-		return
+	ctx := context.Background()
+	var err error
+	switch {
+	case *keys > 0:
+		err = (synthetic{dir: flag.Arg(0), n: *keys}).publish(ctx)
+	case *only == "train": // needs neither gallery nor command
+		err = new(bench).trainStep(ctx)
+	default:
+		err = measure(ctx, *only, *profile)
 	}
-	b, err := newBench()
 	if err != nil {
 		log.Fatal("bench: ", err)
 	}
+}
+
+// part is a group of figures.
+type part struct {
+	name string
+	run  func(context.Context) error
+}
+
+// measure measures one part, or all, or makes a profile.
+func measure(ctx context.Context, only, profile string) error {
+	b, err := newBench()
+	if err != nil {
+		return err
+	}
 	defer os.RemoveAll(b.dir)
-	ctx := context.Background()
-	parts := []struct {
-		name string
-		run  func(context.Context) error
-	}{
+	parts := []part{
 		{"decode", b.decode}, {"limit", b.endToEnd}, {"memory", b.memory}, {"nights", b.nights}, {"overhead", b.overhead},
 		{"peer", b.peer}, {"train", b.trainStep}, {"tasks", b.tasks},
 	}
-	if *profile != "" {
-		parts = parts[:1]
-		parts[0].name, parts[0].run = "profile", func(ctx context.Context) error { return b.profile(ctx, *profile) }
+	if profile != "" {
+		only, parts = "", []part{{"profile", func(ctx context.Context) error { return b.profile(ctx, profile) }}}
 	}
 	for _, p := range parts {
-		if *only != "" && *only != p.name {
+		if only != "" && only != p.name {
 			continue
 		}
 		if err := p.run(ctx); err != nil {
-			os.RemoveAll(b.dir)
-			log.Fatalf("bench: %s: %v", p.name, err)
+			return fmt.Errorf("%s: %w", p.name, err)
 		}
 	}
+	return nil
 }
 
 // bench is the gallery and the model that everything is measured with.

@@ -105,8 +105,11 @@ func (c Compare) Process(ctx context.Context, s *ShardRefs) (*ShardDelta, error)
 			d.raise(Rebuild)
 		}
 	}
-	if c.Rules.Rewrite {
+	switch {
+	case c.Rules.Rewrite:
 		d.raise(Rebuild)
+	case !c.Rules.Attributes:
+		d.raise(Describe)
 	}
 	slices.SortFunc(d.Items, func(a, b *pipeline.Item) int { return cmp.Compare(a.ID, b.ID) })
 	if n := len(d.Items); n > 0 {
@@ -140,7 +143,7 @@ func (c Compare) inherit(it *pipeline.Item, k *pipeline.Known, distrust bool) Wo
 	}
 	it.Settle(k)
 	it.Size = k.Size
-	if !c.Rules.Attributes || !sameAttributes(it.Attributes, k.Attributes) {
+	if !sameAttributes(it.Attributes, k.Attributes) {
 		return Describe
 	}
 	return Keep

@@ -20,8 +20,8 @@ const (
 // Optimizer moves parameters against their gradients.
 type Optimizer struct {
 	Kind     OptimizerKind `json:"kind" yaml:"kind"`
-	Momentum float64       `json:"momentum" yaml:"momentum"`           // SGD's
-	Decay    float64       `json:"weight_decay" yaml:"weight_decay"`   // of convolutions' and dense layers' weights; 0 for none
+	Momentum float64       `json:"momentum" yaml:"momentum"`         // SGD's
+	Decay    float64       `json:"weight_decay" yaml:"weight_decay"` // of convolutions' and dense layers' weights; 0 for none
 	// Scales is a factor on the rate of modulations' scales; 0 means 1. Adam moves a value by about the
 	// rate a step, so within some hundred steps scales can't get far from 1 at the weights' rate, and
 	// tasks stay as good as shared; far above it, they die before they have learned.
