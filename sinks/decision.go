@@ -46,6 +46,11 @@ func decisionPath(what Verb, snapshot string) string {
 	return path.Join(path.Dir(ManifestPath(snapshot)), name)
 }
 
+// DecisionPaths is where decisions about a snapshot are kept, if there are any.
+func DecisionPaths(snapshot string) []string {
+	return []string{decisionPath(Accept, snapshot), decisionPath(Rollback, snapshot)}
+}
+
 // WriteDecision keeps a decision beside the snapshot that it is about: the accepted one, or the one that
 // was rolled back. A later one of the same kind takes its place.
 func WriteDecision(ctx context.Context, s store.Store, d Decision) error {

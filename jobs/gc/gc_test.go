@@ -135,6 +135,8 @@ func TestCollect(t *testing.T) {
 			o.record("resumable", "3", "items/half", "index/t/half/knn.index")
 			o.record("stale", "2", "items/stale")
 			o.put("work/cut.json", "{")
+			o.put(sinks.DecisionPaths("2")[0], "who accepted it, and why")
+			o.put(sinks.DecisionPaths("4")[1], "who rolled it back, and why")
 			want := []string{
 				"embeddings/t/orphan", "index/t/orphan/knn.index", "items/15", "items/old", "items/stale",
 				manifest("1"), manifest("15"), "snapshots/16/quarantine.parquet", "work/cut.json", "work/stale.json",

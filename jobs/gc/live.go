@@ -44,6 +44,9 @@ func find(ctx context.Context, objects store.Store, keep int) (*live, error) {
 func (l *live) keep(s *sinks.Snapshot) {
 	l.snapshots = append(l.snapshots, s.Snapshot)
 	l.paths[sinks.ManifestPath(s.Snapshot)] = true
+	for _, p := range sinks.DecisionPaths(s.Snapshot) {
+		l.paths[p] = true
+	}
 	for _, f := range s.Files {
 		l.paths[f.Path] = true
 	}

@@ -25,12 +25,9 @@ func flip(share float64) func([]byte) []byte {
 // damages of a single file, whatever it holds. nil removes it.
 var damages = map[string]func([]byte) []byte{
 	"missing":               nil,
-	"emptied":               func([]byte) []byte { return []byte{} },
 	"cut by a byte":         func(d []byte) []byte { return d[:len(d)-1] },
-	"with a byte more":      func(d []byte) []byte { return append(slices.Clone(d), 0) },
 	"a bit of its start":    flip(0),
 	"a bit of its middle":   flip(0.5),
-	"a bit near its end":    flip(0.97),
 	"a bit of its last":     flip(1),
 	"overwritten with text": func([]byte) []byte { return []byte("<html>502 Bad Gateway</html>") },
 }
