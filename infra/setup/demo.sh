@@ -7,7 +7,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$root"
 job=testdata/demo/index.yaml
 out=out/demo/index
-query=google/1f436.png # a dog's face
+query=google/1f64b-1f3fb-200d-2640-fe0f.png # a woman of light skin raises her hand
 
 # run prints a command as one would type it, and runs it.
 run() {
