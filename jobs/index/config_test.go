@@ -66,6 +66,8 @@ func TestValidate(t *testing.T) {
 		"batch":             func(c *Config) { c.Batch = -1 },
 		"engine":            func(c *Config) { c.Engine = "tpu" },
 		"format":            func(c *Config) { c.Format = "csv" },
+		"lease":             func(c *Config) { c.Lease = 0 },
+		"--retry":           func(c *Config) { c.Retry = []string{"gone", "ugly"} },
 		"recall.target":     func(c *Config) { c.Recall.Target = 1.5 },
 		"retrain.changed":   func(c *Config) { c.Retrain.Changed = 2 },
 		"retrain.imbalance": func(c *Config) { c.Retrain.Imbalance = 0.5 },
