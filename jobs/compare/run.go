@@ -11,12 +11,16 @@ import (
 	"github.com/facet-search/facet/jobs/jobfile"
 	"github.com/facet-search/facet/jobs/progress"
 	"github.com/facet-search/facet/pipeline"
+	"github.com/facet-search/facet/stages/engine/ort"
 )
 
 // Run trains what is not finished yet, and writes the tables into the output's folder: table.txt,
 // table.csv, table.md and comparison.json. Stopped at any moment, the next call goes on.
 func Run(ctx context.Context, c Config, p *progress.Progress) (*Comparison, error) {
 	begun := time.Now()
+	if _, err := ort.Version(); err != nil { // measures the models, after hours of training
+		return nil, err
+	}
 	d, err := openData(ctx, c, p)
 	if err != nil {
 		return nil, err
