@@ -21,6 +21,19 @@ type Decision struct {
 	At     time.Time `json:"at"`
 	From   string    `json:"from"` // the snapshot that was current until then; "" for none
 	To     string    `json:"to"`
+	// NextSequence is, for each shard, the first sequence that no key had in the snapshots rolled back: the
+	// next night starts there, so that their ids are not given to other keys. nil where it is not known.
+	NextSequence []int64 `json:"next_sequence,omitempty"`
+}
+
+// RaiseSequences raises the sequences of shards to those that the decision keeps. A nil Decision keeps none.
+func (d *Decision) RaiseSequences(next []int64) {
+	if d == nil || len(d.NextSequence) != len(next) {
+		return
+	}
+	for i, n := range d.NextSequence {
+		next[i] = max(next[i], n)
+	}
 }
 
 // Verb is what was decided.

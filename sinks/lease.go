@@ -196,6 +196,13 @@ func (l *Lease) Release(ctx context.Context) error {
 	defer l.mu.Unlock()
 	l.holder.Released = true
 	err := l.write(ctx, store.IfMatch(l.etag), time.Now().UTC())
+	if errors.Is(err, store.ErrPrecondition) { // another run's, or ours by a renewal that was cut short
+		now, etag, e := readHolder(ctx, l.objects)
+		if e != nil || now == nil || now.Run != l.holder.Run {
+			return e
+		}
+		err = l.write(ctx, store.IfMatch(etag), time.Now().UTC())
+	}
 	switch {
 	case errors.Is(err, store.ErrPrecondition):
 		return nil // it is another run's

@@ -115,6 +115,9 @@ func (r *Records) Save(ctx context.Context, name string, work recorded) error {
 // Clear removes all records: what they name is published, or will be done anew.
 func (r *Records) Clear(ctx context.Context) error {
 	for ref, err := range r.objects.List(ctx, RecordsDir+"/") {
+		if err == nil && path.Ext(ref.Key) != ".json" { // somebody else's, such as a marker of the folder
+			continue
+		}
 		if err == nil {
 			err = r.objects.Delete(ctx, ref.Key)
 		}

@@ -79,13 +79,20 @@ func (f *Fetch) Process(ctx context.Context, it *Admitted) (*Admitted, error) {
 	return it, nil
 }
 
+// What the quarantine says of objects that the store does not hand out. The store's own words differ from
+// request to request, and the quarantine's bytes must not.
+var (
+	errGone   = errors.New("listed, but no longer there")
+	errDenied = errors.New("the store refuses to hand it out; see its policy and its storage class")
+)
+
 // reject says whether a failure is the image's own; nil means that it is the store's.
 func (f *Fetch) reject(ctx context.Context, err error) *pipeline.Reject {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return reject(pipeline.Gone, err)
+		return reject(pipeline.Gone, errGone)
 	case errors.Is(err, fs.ErrPermission):
-		return reject(pipeline.Denied, err)
+		return reject(pipeline.Denied, errDenied)
 	case errors.Is(err, ErrTooLarge):
 		return reject(pipeline.TooLarge, fmt.Errorf("over limits.bytes, which is %d", f.limit))
 	case errors.Is(err, ErrSilent) && f.answers(ctx):

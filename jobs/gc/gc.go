@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"regexp"
+	"strings"
 	"time"
 
 	"github.com/facet-search/facet/jobs/jobfile"
@@ -41,7 +43,18 @@ type Garbage struct {
 }
 
 // folders are those below an output that Facet writes. Whatever else lies there is not Facet's.
-var folders = []string{"embeddings", "index", "items", "models", sinks.SnapshotsDir, sinks.RecordsDir}
+//
+// Snapshots and records go first: what is left when a gc is killed names nothing that is gone.
+var folders = []string{sinks.RecordsDir, sinks.SnapshotsDir, "embeddings", "index", "items", "models"}
+
+// written are the names that Facet gives. Others in its folders are somebody else's and stay.
+var written = regexp.MustCompile(`^(` + strings.Join([]string{
+	`(items|embeddings/[\w-]+)/\d{5,}-[0-9a-f]{16}\.(parquet|arrow)`,
+	`index/[\w-]+/[0-9a-f]{16}/(knn\.index|index_infos\.json)`,
+	`models/[0-9a-f]{16}\.onnx`,
+	sinks.SnapshotsDir + `/[\w-]+/[\w-]+\.(json|parquet)`,
+	sinks.RecordsDir + `/[\w-]+\.json`,
+}, "|") + `)$`)
 
 // deletes is how many objects are deleted at a time.
 const deletes = 8
@@ -117,6 +130,9 @@ func (g *garbage) all(ctx context.Context) iter.Seq2[Garbage, error] {
 	return func(yield func(Garbage, error) bool) {
 		for _, folder := range folders {
 			for ref, err := range g.bin.objects.List(ctx, folder+"/") {
+				if err == nil && !written.MatchString(ref.Key) {
+					continue
+				}
 				if err == nil && g.live.paths[ref.Key] {
 					g.bin.Live++
 					continue

@@ -6,11 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/cespare/xxhash/v2"
 
 	"github.com/facet-search/facet/jobs/jobfile"
 	"github.com/facet-search/facet/sinks"
@@ -41,8 +44,8 @@ func (o output) snapshot(id, parent string, ok bool, files ...string) {
 		m.Parent = &parent
 	}
 	for _, f := range files {
-		o.put(f, f)
-		m.Files = append(m.Files, sinks.File{Path: f})
+		o.put(named(f), f)
+		m.Files = append(m.Files, sinks.File{Path: named(f)})
 	}
 	to, err := sinks.WriteManifest(o.t.Context(), o.objects, m)
 	if err != nil {
@@ -68,8 +71,8 @@ func (o output) record(name, parent string, files ...string) {
 	o.t.Helper()
 	rec := sinks.Record{Parent: parent, Saved: time.Now()}
 	for _, f := range files {
-		o.put(f, f)
-		rec.Files = append(rec.Files, sinks.File{Path: f})
+		o.put(named(f), f)
+		rec.Files = append(rec.Files, sinks.File{Path: named(f)})
 	}
 	doc, err := json.Marshal(rec)
 	if err != nil {
@@ -113,6 +116,22 @@ func outputs(t *testing.T) map[string]output {
 	return m
 }
 
+// named is the path of a file as Facet would name it: items/x and embeddings/t/x are tables, index/t/x and
+// models/x what they say.
+func named(short string) string {
+	dir, name := path.Split(short)
+	digest := fmt.Sprintf("%016x", xxhash.Sum64String(name))
+	switch kind, _, _ := strings.Cut(dir, "/"); kind {
+	case "items", "embeddings":
+		return dir + "00000-" + digest + ".parquet"
+	case "index":
+		return dir + digest + "/knn.index"
+	case "models":
+		return dir + digest + ".onnx"
+	}
+	return short
+}
+
 // manifest is the path of a snapshot's manifest.
 func manifest(id string) string { return sinks.ManifestPath(id) }
 
@@ -130,17 +149,21 @@ func TestCollect(t *testing.T) {
 			o.snapshot("25", "2", false, "items/25")
 			o.snapshot("3", "2", true, "items/3", "models/a")
 			o.snapshot("4", "3", false, "items/4")
-			o.put("embeddings/t/orphan", "a run died before its record")
-			o.put("index/t/orphan/knn.index", "likewise")
-			o.record("resumable", "3", "items/half", "index/t/half/knn.index")
+			o.put(named("embeddings/t/orphan"), "a run died before its record")
+			o.put(named("index/t/orphan"), "likewise")
+			for _, foreign := range []string{"models/shop.onnx", "items/notes.parquet", "index/t/readme", "snapshots/16/x/y.json", "work/x"} {
+				o.put(foreign, "not of Facet's making, though where Facet writes")
+			}
+			o.record("resumable", "3", "items/half", "index/t/half")
 			o.record("stale", "2", "items/stale")
 			o.put("work/cut.json", "{")
 			o.put(sinks.DecisionPaths("2")[0], "who accepted it, and why")
 			o.put(sinks.DecisionPaths("4")[1], "who rolled it back, and why")
 			want := []string{
-				"embeddings/t/orphan", "index/t/orphan/knn.index", "items/15", "items/old", "items/stale",
+				named("embeddings/t/orphan"), named("index/t/orphan"), named("items/15"), named("items/old"), named("items/stale"),
 				manifest("1"), manifest("15"), "snapshots/16/quarantine.parquet", "work/cut.json", "work/stale.json",
 			}
+			slices.Sort(want)
 			before := o.keys()
 			r, gone := o.collect(1, true)
 			if !slices.Equal(gone, want) || !slices.Equal(slices.DeleteFunc(o.keys(), isLease), before) {

@@ -130,7 +130,7 @@ func (j *job) header() ([]byte, error) {
 		tasks = append(tasks, task{t.Name, t.Dim, t.Digest})
 	}
 	doc, err := json.Marshal([]any{
-		m.Format, m.Facet, m.Parent, m.Model.PreprocessDigest, m.Model.Engine, tasks, m.Attributes, c.Format, c.Full, c.Batch,
+		m.Format, m.Facet, m.Gallery, m.Parent, m.Model.PreprocessDigest, m.Model.Engine, tasks, m.Attributes, c.Format, c.Full, c.Batch,
 		c.Limits.Bytes, c.Limits.Pixels, c.Limits.Scans, c.Limits.Seconds,
 	})
 	if err != nil {

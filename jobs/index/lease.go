@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 
-	"github.com/facet-search/facet/pipeline"
 	"github.com/facet-search/facet/sinks"
 )
 
@@ -22,16 +21,12 @@ func (j *job) openOutput(ctx context.Context) (err error) {
 	switch {
 	case err == nil:
 		j.pointer, parent = j.previous.Pointer(), j.previous.Snapshot
+		j.pointer.Decision.RaiseSequences(j.previous.Shards.NextSequence)
 	case !errors.Is(err, sinks.ErrNoSnapshot):
 		return err
 	}
 	j.records, err = sinks.OpenRecords(ctx, j.output, parent)
 	return err
-}
-
-// hold renews the lease for as long as the night takes. The context ends when it is lost.
-func (j *job) hold(ctx context.Context) (context.Context, func()) {
-	return pipeline.Heartbeat(ctx, j.lease.Every(), j.lease.Renew)
 }
 
 // release gives the lease back, also when the run was interrupted: the next one need not wait.

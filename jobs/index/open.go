@@ -58,18 +58,31 @@ type job struct {
 }
 
 // open checks all that can be checked before any work: the model, the tasks, the index types, both
-// stores. What it opened is closed again when it fails.
-func open(ctx context.Context, c Config, r *repair, p *progress.Progress) (*job, error) {
+// stores. The context that it returns ends when the output's lease is lost, which is renewed from here on.
+// What it opened is closed again when it fails.
+func open(ctx context.Context, c Config, r *repair, p *progress.Progress) (*job, context.Context, error) {
 	j := &job{config: c, repair: r, progress: p, phases: map[string]float64{}}
-	for _, step := range []func(context.Context) error{
-		j.openModel, j.checkIndexes, j.openStores, j.openEngine, j.openScratch, j.openOutput, j.openRepair, j.openReuse, j.distrust,
-	} {
+	err := inTurn(ctx, j.openModel, j.checkIndexes, j.openStores, j.openEngine, j.openScratch, j.openOutput)
+	if err == nil {
+		ctx, j.stop = pipeline.Heartbeat(ctx, j.lease.Every(), j.lease.Renew)
+		err = inTurn(ctx, j.openRepair, j.openReuse, j.distrust)
+	}
+	if err != nil {
+		err = sinks.Lost(ctx, err)
+		j.close()
+		return nil, nil, err
+	}
+	return j, ctx, nil
+}
+
+// inTurn takes steps up to the first that fails.
+func inTurn(ctx context.Context, steps ...func(context.Context) error) error {
+	for _, step := range steps {
 		if err := step(ctx); err != nil {
-			j.close()
-			return nil, err
+			return err
 		}
 	}
-	return j, nil
+	return nil
 }
 
 func (j *job) close() {
@@ -90,6 +103,9 @@ func (j *job) close() {
 	}
 	if j.dir != "" {
 		os.RemoveAll(j.dir)
+	}
+	if j.stop != nil {
+		j.stop()
 	}
 	j.release()
 }

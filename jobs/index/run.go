@@ -39,13 +39,11 @@ func Run(ctx context.Context, c Config, p *progress.Progress) (*Result, error) {
 // perform runs a night, or a repair.
 func perform(ctx context.Context, c Config, r *repair, p *progress.Progress) (*Result, error) {
 	begun := time.Now()
-	j, err := open(ctx, c, r, p)
+	j, ctx, err := open(ctx, c, r, p)
 	if err != nil {
 		return nil, err
 	}
 	defer j.close()
-	ctx, stop := j.hold(ctx)
-	defer stop()
 	for _, step := range []func(context.Context) error{j.list, j.compare, j.embed, j.index, j.storeModel, j.check} {
 		err := step(ctx)
 		if errors.Is(err, errUnchanged) {
@@ -138,9 +136,21 @@ func (j *job) embed(ctx context.Context) error {
 	}
 	j.finish("embed")
 	if j.same() && j.collect.Same(r.past) {
-		return errors.Join(j.records.Clear(ctx), errUnchanged)
+		return j.clear(ctx, errUnchanged)
 	}
 	return j.collect.Commit(ctx)
+}
+
+// clear removes the records of a night that is over, unless another run has taken its place, and returns
+// how it ended.
+func (j *job) clear(ctx context.Context, ended error) error {
+	if err := j.lease.Held(); err != nil {
+		return err
+	}
+	if err := j.records.Clear(ctx); err != nil {
+		j.progress.Log().Warn("the night is over; facet gc will remove the records of its work", "error", err)
+	}
+	return ended
 }
 
 // uploads is how many shards are stored at a time, beside the one that is being written.

@@ -3,6 +3,7 @@
 package publish
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/facet-search/facet/jobs/jobfile"
+	"github.com/facet-search/facet/pipeline"
 	"github.com/facet-search/facet/sinks"
 	"github.com/facet-search/facet/sinks/store"
 )
@@ -21,6 +23,9 @@ type Request struct {
 	By       string
 	Reason   string
 }
+
+// term is how long a decision that was cut short keeps nights off the output.
+const term = time.Minute
 
 // errNoParent ends a way back.
 var errNoParent = errors.New("it has no parent")
@@ -64,6 +69,14 @@ func (r Request) decide(ctx context.Context, what sinks.Verb) (*sinks.Decision, 
 	if err != nil {
 		return nil, fmt.Errorf("%w: output: %w", jobfile.ErrConfig, err)
 	}
+	// No night and no gc is at work meanwhile: neither must find the pointer, or lose the files, changed under it.
+	lease, err := sinks.Take(ctx, objects, term)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", what, err)
+	}
+	defer lease.Leave()
+	ctx, stop := pipeline.Heartbeat(ctx, lease.Every(), lease.Renew)
+	defer stop()
 	pointer, err := sinks.ReadPointer(ctx, objects)
 	if err != nil && !(what == sinks.Accept && errors.Is(err, sinks.ErrNoSnapshot)) {
 		return nil, err
@@ -76,6 +89,7 @@ func (r Request) decide(ctx context.Context, what sinks.Verb) (*sinks.Decision, 
 	}
 	d := &sinks.Decision{
 		What: what, By: r.By, Reason: r.Reason, At: time.Now().UTC().Truncate(time.Second), From: pointer.Snapshot, To: id,
+		NextSequence: sequences(ctx, objects, pointer),
 	}
 	if pointer.Snapshot == id {
 		return nil, fmt.Errorf("%s: snapshot %s is the current one already", what, id)
@@ -84,6 +98,25 @@ func (r Request) decide(ctx context.Context, what sinks.Verb) (*sinks.Decision, 
 		return nil, fmt.Errorf("%s: %w", what, err)
 	}
 	return d, sinks.WriteDecision(ctx, objects, *d)
+}
+
+// sequences are the ones that keys of the current snapshot, and of those rolled back before it, have used
+// up; nil where its manifest cannot be read, since that must not keep anybody from leaving it.
+func sequences(ctx context.Context, objects store.Store, pointer sinks.Pointer) []int64 {
+	s, err := sinks.OpenSnapshot(ctx, objects, pointer.Snapshot)
+	if err != nil {
+		return nil
+	}
+	pointer.Decision.RaiseSequences(s.Shards.NextSequence)
+	return s.Shards.NextSequence
+}
+
+// parentOf is the id of the snapshot that s goes on from, or "".
+func parentOf(s *sinks.Snapshot) string {
+	if s.Parent == nil {
+		return ""
+	}
+	return *s.Parent
 }
 
 // parent is the one of the current snapshot.
@@ -103,6 +136,10 @@ func move(ctx context.Context, objects store.Store, pointer sinks.Pointer, d *si
 	s, err := sinks.OpenSnapshot(ctx, objects, d.To)
 	if err != nil {
 		return err
+	}
+	if d.What == sinks.Accept && parentOf(s) != pointer.Snapshot {
+		return fmt.Errorf("snapshot %s goes on from %s, and %s is current: both may have given the same ids to different new images; "+
+			"run the night again, or roll back to %[2]s first", d.To, cmp.Or(parentOf(s), "none"), cmp.Or(pointer.Snapshot, "none"))
 	}
 	if err := s.Ledger.Balance(); err != nil {
 		return fmt.Errorf("snapshot %s: %w", d.To, err)
