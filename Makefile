@@ -60,7 +60,7 @@ demo-model: build gallery ## train the demo's model on the emoji, into testdata/
 
 picture: demo ## draw docs/neighbours.png from the demo's snapshot
 	bin/facet picture --output out/demo/index --gallery out/demo/gallery --to docs/neighbours.png -k 9 \
-		--key google/1f64b-1f3fb-200d-2640-fe0f.png --key twitter/1f44b-1f3ff.png --key google/1f34e.png
+		--key google/1f64b-1f3fb-200d-2640-fe0f.png --key twitter/1f44b-1f3ff.png --key google/1f469-1f3fd-200d-1f680.png
 
 compare: build ## train the paper's methods on the fashion gallery and compare them; hours, goes on where it was stopped
 	@infra/setup/fashion.sh

@@ -100,7 +100,7 @@ func subset(t testing.TB, n int) (dir, table string, images int) {
 // on all of it, within the error of so small a sample; and the embeddings of a published snapshot
 // measure the same as the model itself.
 func TestReferenceModel(t *testing.T) {
-	dir, table, images := subset(t, 27)
+	dir, table, images := subset(t, 55)
 	c := fashion(t, dir)
 	c.Labels.Path = table
 	c.Measure.Triplets = 2000
