@@ -49,15 +49,20 @@ type Faulty struct {
 
 	only     func(*http.Request) bool // nil: all
 	listings sync.Map                 // question to its first answer, for Stale
+	over     chan struct{}            // closed at the test's end
 }
 
 // NewFaulty puts a proxy before a server until the test ends, and points the SDK's own chain of
 // configuration at it.
 func NewFaulty(t testing.TB, s *Server, share float64, faults ...Fault) *Faulty {
 	t.Helper()
-	f := &Faulty{Server: *s, origin: s.Endpoint[len("http://"):], share: share, faults: faults, random: rand.New(rand.NewPCG(1, 2))}
+	f := &Faulty{
+		Server: *s, origin: s.Endpoint[len("http://"):], share: share, faults: faults, random: rand.New(rand.NewPCG(1, 2)),
+		over: make(chan struct{}),
+	}
 	proxy := httptest.NewServer(f)
 	t.Cleanup(proxy.Close)
+	t.Cleanup(func() { close(f.over) }) // before it: Close waits for all answers
 	f.Endpoint = proxy.URL
 	t.Setenv("AWS_ENDPOINT_URL", proxy.URL)
 	return f
@@ -110,8 +115,10 @@ func (f *Faulty) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case Delayed:
 		time.Sleep(delay)
 	case Silent:
-		stop(w, r, answer, body)
-		return
+		if len(body) > 0 { // an answer without a body cannot stop amid it
+			f.stop(w, r, answer, body)
+			return
+		}
 	}
 	part, announced := spoil(fault, body)
 	send(w, r, answer, part, announced)
@@ -134,11 +141,14 @@ func spoil(fault Fault, body []byte) (part []byte, announced int) {
 }
 
 // stop sends half an answer, and then nothing until the client goes.
-func stop(w http.ResponseWriter, r *http.Request, answer *http.Response, body []byte) {
+func (f *Faulty) stop(w http.ResponseWriter, r *http.Request, answer *http.Response, body []byte) {
 	head(w, r, answer, len(body))
 	_, _ = w.Write(body[:len(body)/2])
 	_ = http.NewResponseController(w).Flush()
-	<-r.Context().Done()
+	select {
+	case <-r.Context().Done():
+	case <-f.over:
+	}
 }
 
 // delay is that of a Delayed answer.
