@@ -71,7 +71,7 @@ func (e *Embedder) Embed(ctx context.Context, keys []string, rows []int, p *prog
 	fetch := stages.NewFetch(labelled.Objects{Store: e.Images}, labelled.Limits.Bytes, data)
 	p.Start("embed", int64(len(rows)))
 	f := pipeline.NewFlow(ctx)
-	items := pipeline.Through(f, "admit", pipeline.From(f, pipeline.Slice(itemsOf(keys, rows))), stages.Admit{Budget: budget}, 1)
+	items := pipeline.Through(f, "admit", pipeline.From(f, pipeline.Slice(labelled.ItemsOf(keys, rows))), stages.Admit{Budget: budget}, 1)
 	decoded := pipeline.Through(f, "decode", pipeline.Through(f, "fetch", items, fetch, e.Fetch), decode, e.Cores)
 	pipeline.Into(f, pipeline.Through(f, "embed", pipeline.Batch(f, decoded, e.Batch, nil), embed, e.Cores), into)
 	if err := f.Commit(ctx, into); err != nil {
@@ -79,15 +79,6 @@ func (e *Embedder) Embed(ctx context.Context, keys []string, rows []int, p *prog
 	}
 	p.Finish()
 	return into.vectors, nil
-}
-
-// itemsOf numbers the items by their rows.
-func itemsOf(keys []string, rows []int) []*pipeline.Item {
-	items := make([]*pipeline.Item, len(rows))
-	for i, r := range rows {
-		items[i] = &pipeline.Item{ID: int64(r), Ref: pipeline.Ref{Key: keys[r], Size: -1}}
-	}
-	return items
 }
 
 // collect is the sink that fills the vectors.

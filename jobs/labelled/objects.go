@@ -25,3 +25,12 @@ func (o Objects) ReadObject(ctx context.Context, key string, buf []byte, limit i
 	}
 	return data, ref, err
 }
+
+// ItemsOf numbers the items by their rows.
+func ItemsOf(keys []string, rows []int) []*pipeline.Item {
+	items := make([]*pipeline.Item, len(rows))
+	for i, r := range rows {
+		items[i] = &pipeline.Item{ID: int64(r), Ref: pipeline.Ref{Key: keys[r], Size: -1}}
+	}
+	return items
+}

@@ -11,6 +11,7 @@ import (
 	"github.com/dustin/go-humanize"
 
 	"github.com/facet-search/facet/jobs/jobfile"
+	"github.com/facet-search/facet/jobs/labelled"
 	"github.com/facet-search/facet/jobs/progress"
 	"github.com/facet-search/facet/modulation/metrics"
 	"github.com/facet-search/facet/modulation/train"
@@ -66,7 +67,7 @@ func (l *Loader) Load(ctx context.Context, g *labels.Gallery, rows []int, p *pro
 	p.Start("load", int64(len(rows)))
 	f := pipeline.NewFlow(ctx)
 	budget := stages.NewBudget(int64(l.Fetch)*limits.Bytes, limits.Bytes)
-	items := pipeline.Through(f, "admit", pipeline.From(f, pipeline.Slice(itemsOf(g.Keys, rows))), stages.Admit{Budget: budget}, 1)
+	items := pipeline.Through(f, "admit", pipeline.From(f, pipeline.Slice(labelled.ItemsOf(g.Keys, rows))), stages.Admit{Budget: budget}, 1)
 	fetched := pipeline.Through(f, "fetch", items, stages.NewFetch(objects{l.Images}, limits.Bytes, data), l.Fetch)
 	pipeline.Into(f, pipeline.Through(f, "decode", fetched, decode, l.Cores), into)
 	if err := f.Commit(ctx, into); err != nil {
@@ -75,15 +76,6 @@ func (l *Loader) Load(ctx context.Context, g *labels.Gallery, rows []int, p *pro
 	p.Finish()
 	d.Digest = d.digest()
 	return d, nil
-}
-
-// itemsOf numbers the items by their rows.
-func itemsOf(keys []string, rows []int) []*pipeline.Item {
-	items := make([]*pipeline.Item, len(rows))
-	for i, r := range rows {
-		items[i] = &pipeline.Item{ID: int64(r), Ref: pipeline.Ref{Key: keys[r], Size: -1}}
-	}
-	return items
 }
 
 // collect is the sink that fills the buffer of pixels.
