@@ -82,7 +82,7 @@ func From[T any](f *Flow, s Source[T]) <-chan T {
 		defer close(out)
 		for {
 			v, err := s.Next(f.ctx)
-			if err == io.EOF { // itself: a network error may wrap an io.EOF and is no end
+			if err == io.EOF { //nolint:errorlint // a network error may wrap an io.EOF and is no end
 				return nil
 			}
 			if err != nil {

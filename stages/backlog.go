@@ -65,7 +65,7 @@ func (b *Backlog) Next(ctx context.Context) (*pipeline.Item, error) {
 		return nil, err
 	}
 	it, err := readItem(b.r)
-	if err != nil && err != io.EOF {
+	if err != nil && err != io.EOF { //nolint:errorlint // wrapped, it is a failure
 		return nil, fmt.Errorf("backlog: %w", err)
 	}
 	return it, err

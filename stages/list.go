@@ -38,7 +38,7 @@ func List(ctx context.Context, src pipeline.Source[pipeline.Ref], dir string, pr
 	l := &Listing{spool: sp, histogram: make([]uint32, MaxShards)}
 	for {
 		r, err := src.Next(ctx)
-		if err == io.EOF { // itself: a network error may wrap an io.EOF and is no end
+		if err == io.EOF { //nolint:errorlint // a network error may wrap an io.EOF and is no end
 			break
 		}
 		if err == nil {

@@ -33,7 +33,6 @@ const (
 func main() {
 	faiss.MaybeChild()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	os.Exit(exitCode(ctx, root().ExecuteContext(ctx)))
 }

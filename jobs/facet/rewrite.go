@@ -115,10 +115,11 @@ func fillWeaving(w *modulation.Weaving, sites, tasks []string, scales, preproces
 		return fmt.Errorf("%w: want --sites, or sites in the file of --scales", errUsage)
 	}
 	for _, t := range tasks {
-		if _, ok := w.Scales[t]; !ok && scales != "" {
+		read, ok := w.Scales[t]
+		if !ok && scales != "" {
 			return fmt.Errorf("%w: %s has no scales of task %q", errUsage, scales, t)
 		}
-		w.Scales[t] = w.Scales[t]
+		w.Scales[t] = read // none: the task is there and scales nothing
 	}
 	for t := range w.Scales {
 		if len(tasks) > 0 && !slices.Contains(tasks, t) {

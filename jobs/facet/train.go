@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -53,7 +54,7 @@ Flags override the job file.`,
 		if err != nil {
 			return err
 		}
-		defer stop()
+		defer func() { err = errors.Join(err, stop()) }()
 		p := progress.New(os.Stderr, asJSON)
 		defer p.Close()
 		r, err := train.Run(c.Context(), config, p)

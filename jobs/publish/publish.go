@@ -78,7 +78,7 @@ func (r Request) decide(ctx context.Context, what sinks.Verb) (*sinks.Decision, 
 	ctx, stop := pipeline.Heartbeat(ctx, lease.Every(), lease.Renew)
 	defer stop()
 	pointer, err := sinks.ReadPointer(ctx, objects)
-	if err != nil && !(what == sinks.Accept && errors.Is(err, sinks.ErrNoSnapshot)) {
+	if err != nil && (what != sinks.Accept || !errors.Is(err, sinks.ErrNoSnapshot)) {
 		return nil, err
 	}
 	id := r.Snapshot

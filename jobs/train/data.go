@@ -138,7 +138,7 @@ func (d *Data) digest() string {
 	for _, t := range g.Tasks {
 		fmt.Fprintf(h, "%q %q\n", t.Name, t.Classes)
 		for s := labels.Nowhere; s <= labels.Test; s++ {
-			binary.Write(h, binary.LittleEndian, t.Triplets[s]) // into a hash, which never fails
+			_ = binary.Write(h, binary.LittleEndian, t.Triplets[s]) // into a hash, which never fails
 		}
 	}
 	h.Write(d.Images.Pixels)

@@ -309,8 +309,7 @@ func TestReference(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "train.yaml")
 	write(t, name, Reference)
 	c := Defaults()
-	f, err := jobfile.Load(name, &c)
-	if err != nil {
+	if _, err := jobfile.Load(name, &c); err != nil {
 		t.Fatal(err)
 	}
 	want := Defaults()
@@ -318,7 +317,7 @@ func TestReference(t *testing.T) {
 		t.Errorf("the reference says %+v, the defaults are %+v", c, want)
 	}
 	write(t, name, Reference+"learning_rate: 3\n")
-	if f, err = jobfile.Load(name, &c); err == nil || !strings.Contains(err.Error(), "learning_rate") {
+	if f, err := jobfile.Load(name, &c); err == nil || !strings.Contains(err.Error(), "learning_rate") {
 		t.Errorf("an unknown key: %v (%v)", err, f)
 	}
 	c = Config{}

@@ -65,8 +65,9 @@ func (s *summing) addItem(r sinks.Row) error {
 	for _, n := range []int64{r.Bytes, int64(r.Width), int64(r.Height)} {
 		b = binary.AppendVarint(b, n)
 	}
-	s.buffer = append(b, r.ContentHash[:]...)
-	s.add(r.ID, s.buffer)
+	b = append(b, r.ContentHash[:]...)
+	s.buffer = b
+	s.add(r.ID, b)
 	return nil
 }
 

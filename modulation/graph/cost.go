@@ -39,10 +39,10 @@ type Costs struct {
 
 // charge books a cost that one use has.
 func (c *Costs) charge(u use, d Cost) {
-	switch {
-	case u.users == 0:
+	switch u.users {
+	case 0:
 		return
-	case u.users == 1:
+	case 1:
 		c.Exclusive[u.last].add(d)
 	default:
 		c.Shared.add(d)

@@ -40,7 +40,7 @@ type hash = [sha256.Size]byte
 //
 // A node whose result is not a function of its inputs (random numbers, batch statistics) is refused: its
 // outputs cannot be reused.
-func (g *Graph) Digest(tensor string) (hash, error) {
+func (g *Graph) Digest(tensor string) ([sha256.Size]byte, error) {
 	if !g.Has(tensor) {
 		return hash{}, fmt.Errorf("the graph has no tensor %q", tensor)
 	}
@@ -268,7 +268,7 @@ func fields[T any](m message, values []T, write func(T)) {
 }
 
 // Digests are the digests of all tensors that nodes yield or read, by name.
-func (g *Graph) Digests() (map[string]hash, error) {
+func (g *Graph) Digests() (map[string][sha256.Size]byte, error) {
 	all := make(map[string]hash)
 	note := func(t string) error {
 		h, err := g.hashTensor(t)

@@ -50,7 +50,7 @@ func (s *File) put(ctx context.Context, key string, body io.ReadSeeker, size int
 	defer root.Close()
 	s.sweep.Do(func() { sweep(root) })
 	temp := path.Join(scratch, rand.Text())
-	defer root.Remove(temp) // gone already when all went well
+	defer root.Remove(temp) //nolint:errcheck // gone already when all went well
 	st, err := writeTemp(ctx, root, temp, body)
 	if err != nil {
 		return pipeline.Ref{}, err
@@ -133,7 +133,7 @@ func rename(root *os.Root, temp, key string, cond Condition) error {
 }
 
 // lock locks the root folder itself. The system lets go of it when a process dies.
-func lock(root *os.Root) (unlock func() error, err error) {
+func lock(root *os.Root) (unlock func(), err error) {
 	f, err := root.Open(".")
 	if err != nil {
 		return nil, err
@@ -142,7 +142,7 @@ func lock(root *os.Root) (unlock func() error, err error) {
 		f.Close()
 		return nil, fmt.Errorf("lock: %w", err)
 	}
-	return f.Close, nil
+	return func() { f.Close() }, nil
 }
 
 func syncDir(root *os.Root, dir string) error {

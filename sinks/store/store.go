@@ -84,7 +84,7 @@ func IfMatch(etag string) Condition { return Condition{match: true, etag: etag} 
 
 // holds tells whether the condition holds for an object's ETag.
 func (c Condition) holds(exists bool, etag string) bool {
-	return !(c.absent && exists || c.match && (!exists || etag != c.etag))
+	return (!c.absent || !exists) && (!c.match || exists && etag == c.etag)
 }
 
 // Open opens the store at an address: s3://bucket/prefix/, file:///folder, mem://name, or a path.

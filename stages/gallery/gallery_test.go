@@ -61,7 +61,7 @@ func all(t testing.TB, s Source) ([]pipeline.Ref, error) {
 	var got []pipeline.Ref
 	for {
 		r, err := s.Next(t.Context())
-		if err == io.EOF {
+		if err == io.EOF { //nolint:errorlint // as the pipeline looks at it
 			return got, nil
 		}
 		if err != nil {

@@ -67,7 +67,7 @@ func (w *pngWalk) chunk(kind string, body []byte) (err error) {
 // picture hides.
 func (w *pngWalk) transparency(body []byte) error {
 	const gray, rgb, indexed = 0, 2, 3
-	n, ok := len(body), true
+	n, ok := len(body), false
 	switch w.color {
 	case gray:
 		ok = n == 2

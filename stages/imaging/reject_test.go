@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/zlib"
 	"encoding/binary"
+	"errors"
 	"hash/crc32"
 	"image"
 	"image/jpeg"
@@ -261,9 +262,11 @@ func TestBitFlips(t *testing.T) {
 
 func TestCallersMistakesAreNotTheImages(t *testing.T) {
 	d := newDecoder(t, small(), Options{})
-	if _, err := d.Decode(fixture(t, "s420.jpg"), make([]byte, 7)); err == nil {
+	_, err := d.Decode(fixture(t, "s420.jpg"), make([]byte, 7))
+	if err == nil {
 		t.Fatal("7 bytes were enough for 5×6 pixels")
-	} else if _, rejected := err.(*pipeline.Reject); rejected {
+	}
+	if rejected := new(pipeline.Reject); errors.As(err, &rejected) {
 		t.Fatalf("the image is blamed: %v", err)
 	}
 	if _, err := NewDecoder(pipeline.Preprocess{}, Limits{}, Options{}); err == nil {

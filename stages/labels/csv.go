@@ -229,7 +229,7 @@ func (t *table) each(do func(line int, row []string) error) error {
 		switch {
 		case errors.As(err, &parse):
 			return t.wrong(parse.StartLine, parse.Err)
-		case err == io.EOF: // itself: a store's error may wrap an io.EOF and is no end
+		case err == io.EOF: //nolint:errorlint // a store's error may wrap an io.EOF and is no end
 			return nil
 		case err != nil:
 			return fmt.Errorf("%s: %w", t.Name, err)

@@ -320,11 +320,12 @@ func (i *importer) pointwise(n *onnx.NodeProto) error {
 	case "Sub":
 		v = times(v, -1)
 	}
-	if op == "Add" || op == "Sub" {
+	switch {
+	case op == "Add" || op == "Sub":
 		i.shift(n, x, v)
-	} else if slices.ContainsFunc(v, func(s float32) bool { return !(s >= 0) }) {
+	case slices.ContainsFunc(v, func(s float32) bool { return !(s >= 0) }):
 		i.constant(n, x, v, make([]float32, len(v)))
-	} else {
+	default:
 		i.add(n, network.Modulation{}, map[network.Role][]float32{network.Scale: v}, x)
 	}
 	return nil

@@ -102,7 +102,7 @@ func (f *Faulty) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		reset(w)
 		return
 	}
-	answer, body, err := f.forward(r)
+	answer, body, err := f.forward(r) //nolint:bodyclose // forward has read and closed it
 	if err != nil || fault == Lost {
 		reset(w)
 		return

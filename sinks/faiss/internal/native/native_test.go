@@ -51,7 +51,7 @@ func TestKernelsAreInUse(t *testing.T) {
 	}
 	defer FastKernels(true)
 	x := normal(rand.New(rand.NewPCG(3, 4)), 101)
-	query, stored := x[:], normal(rand.New(rand.NewPCG(5, 6)), 101)
+	query, stored := x, normal(rand.New(rand.NewPCG(5, 6)), 101)
 	for _, fast := range []bool{true, false} {
 		FastKernels(fast)
 		index, err := New("HNSW8", 101, pipeline.L2)
