@@ -62,9 +62,11 @@ picture: demo ## draw docs/neighbours.png from the demo's snapshot
 	bin/facet picture --output out/demo/index --gallery out/demo/gallery --to docs/neighbours.png -k 9 \
 		--key google/1f64b-1f3fb-200d-2640-fe0f.png --key twitter/1f44b-1f3ff.png --key google/1f469-1f3fd-200d-1f680.png
 
-compare: build ## train the paper's methods on the fashion gallery and compare them; hours, goes on where it was stopped
+compare: build ## train the paper's methods on the fashion gallery and compare them; an hour, goes on where it was stopped
 	@infra/setup/fashion.sh
 	bin/facet compare -c bench/compare.yaml
+	bin/facet compare -c bench/compare-common.yaml
+	bin/facet compare -c bench/compare-wide.yaml
 
 soak: setup-tests ## the long tests, hours
 	$(TEST) -count=1 -timeout 12h -tags soak ./...
