@@ -8,7 +8,7 @@
 //
 // Everything that a run depends on is in its State, which Encode turns into bytes: a run that goes on
 // from them ends with the same weights, bit for bit, as one that never stopped, as long as the number
-// of threads is the same.
+// of threads and the processor's vector instructions are the same.
 //
 // The package does no I/O and starts no goroutines.
 package train

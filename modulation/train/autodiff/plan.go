@@ -32,7 +32,7 @@ const (
 // Options of a compilation.
 type Options struct {
 	Batch   int // training: images of each task; inference, or training with Common: images
-	Threads int // OpenMP threads; results are equal bit for bit only at equal numbers
+	Threads int // OpenMP threads; results are equal bit for bit only at equal numbers, see dnnl.NewEngine
 	Fold    Fold
 	// Common trains on one set of images for all tasks, as inference has it: the trunk runs once.
 	Common bool

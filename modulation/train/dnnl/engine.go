@@ -21,7 +21,9 @@ type Engine struct {
 }
 
 // NewEngine returns an engine whose kernels run on the given number of OpenMP threads. Results are
-// the same bit for bit in every run with the same number of threads, and only then.
+// the same bit for bit in every run with the same number of threads and the same instruction set, and
+// only then: with AVX-512 sums are taken in another order than with AVX2. The environment variable
+// ONEDNN_MAX_CPU_ISA bounds the set.
 //
 // With more than one thread, OpenMP keeps a team of workers for each OS thread that calls it, so the
 // calling goroutine should be locked to its thread (runtime.LockOSThread).
