@@ -1,9 +1,12 @@
 package autodiff
 
 import (
+	"bytes"
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"os"
+	"os/exec"
 	"strings"
 	"testing"
 
@@ -111,6 +114,21 @@ func TestGradients(t *testing.T) {
 		if strings.HasPrefix(name, "modulation") {
 			t.Run(name+"/folded", func(t *testing.T) { checkGradients(t, net, FoldAlways) })
 		}
+	}
+}
+
+// TestGradientsOfOtherProcessors does so with the kernels of lesser ones than this: layouts and the
+// channels that fill up their blocks are others.
+func TestGradientsOfOtherProcessors(t *testing.T) {
+	for _, isa := range []string{"SSE41", "AVX", "AVX2"} {
+		t.Run(isa, func(t *testing.T) {
+			c := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestGradients$", "-test.v")
+			c.Env = append(os.Environ(), "ONEDNN_MAX_CPU_ISA="+isa)
+			out, err := c.CombinedOutput()
+			if err != nil || !bytes.Contains(out, []byte("--- PASS: TestGradients/modulation/folded")) {
+				t.Errorf("%v\n%s", err, out)
+			}
+		})
 	}
 }
 

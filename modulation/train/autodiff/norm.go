@@ -6,7 +6,7 @@ import (
 )
 
 // norm is a batch normalisation while it is compiled, or a modulation: a normalisation by a mean of 0
-// and a variance of 1 multiplies each channel with its gain, and its backward pass sums the gain's
+// and a deviation of 1 multiplies each channel with its gain, and its backward pass sums the gain's
 // gradient in the activations' own layout.
 type norm struct {
 	*step
@@ -82,17 +82,20 @@ func (c *compiler) modulation(s *step) (func() error, error) {
 	if err != nil {
 		return nil, err
 	}
-	one, err := c.engine.Alloc(zero.Desc)
+	// Variance and epsilon of a half are a deviation of exactly 1. With an epsilon of 0, channels that
+	// only fill up a kernel's block, whose variance it takes for 0, would come out as 0/0, and that
+	// reaches the gradients of the others.
+	half, err := c.engine.Alloc(zero.Desc)
 	if err != nil {
 		return nil, err
 	}
-	for i := range one.Floats() {
-		one.Floats()[i] = 1
+	for i := range half.Floats() {
+		half.Floats()[i] = 0.5
 	}
-	n := &norm{step: s, spec: dnnl.Norm{Given: true, Gain: true}}
+	n := &norm{step: s, spec: dnnl.Norm{Eps: 0.5, Given: true, Gain: true}}
 	return c.norm(n, func(p part) (normRun, error) {
 		gain, err := c.vector(s, network.Scale, p.task)
-		return normRun{mean: zero, variance: one, gain: gain}, err
+		return normRun{mean: zero, variance: half, gain: gain}, err
 	})
 }
 
