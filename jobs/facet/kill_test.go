@@ -291,6 +291,36 @@ func TestKilled(t *testing.T) {
 	newKilling(t, 150, 7).nights(4, 3)
 }
 
+// stop stops a process, but not amid a write to the folder, whose lock it would keep from all others.
+func stop(t *testing.T, p *os.Process, folder string) {
+	t.Helper()
+	f, err := os.Open(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for ; ; time.Sleep(5 * time.Millisecond) {
+		err := p.Signal(syscall.SIGSTOP)
+		var status syscall.WaitStatus
+		if err == nil {
+			_, err = syscall.Wait4(p.Pid, &status, syscall.WUNTRACED, nil) // until all its threads have stopped
+		}
+		if err != nil || !status.Stopped() {
+			t.Fatalf("the process does not stop: %v, status %#x", err, status)
+		}
+		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if err == nil {
+			return
+		}
+		if !errors.Is(err, syscall.EWOULDBLOCK) {
+			t.Fatal(err)
+		}
+		if err := p.Signal(syscall.SIGCONT); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // A run that sleeps beyond its lease finds on waking that another has taken its place, and publishes
 // nothing.
 func TestStaleRunCannotPublish(t *testing.T) {
@@ -304,16 +334,23 @@ func TestStaleRunCannotPublish(t *testing.T) {
 		t.Fatal(err)
 	}
 	objects := openStore(t, out)
-	for n := 0; n == 0; time.Sleep(10 * time.Millisecond) {
+	for n, tries := 0, 0; n == 0; time.Sleep(10 * time.Millisecond) {
 		for range objects.List(t.Context(), sinks.RecordsDir+"/") {
 			n++
 		}
+		if tries++; tries > 6000 {
+			_ = first.Process.Kill()
+			_ = first.Wait()
+			t.Fatalf("the first run records nothing:\n%s", errs.String())
+		}
 	}
-	if err := first.Process.Signal(syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	stop(t, first.Process, out)
 	// It is not dead, so the second one is refused until the lease has expired.
+	begun := time.Now()
 	for code := exitError; code != exitOK; {
+		if time.Since(begun) > 3*time.Minute {
+			t.Fatal("the lease of a second does not expire")
+		}
 		var text string
 		if code, _, text = facet(t, args...); code != exitOK && !strings.Contains(text, sinks.ErrLeased.Error()) {
 			t.Fatalf("the second run: exit code %d:\n%s", code, text)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"os"
@@ -22,10 +23,18 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+// commandTime is more than any command of a test takes.
+const commandTime = 4 * time.Minute
+
+// command is a run of the command. One that hangs says where, and fails its own test.
 func command(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
 	testenv.ONNXRuntime(t)
-	c := exec.CommandContext(t.Context(), os.Args[0], args...)
+	ctx, cancel := context.WithTimeout(t.Context(), commandTime)
+	t.Cleanup(cancel)
+	c := exec.CommandContext(ctx, os.Args[0], args...)
+	c.Cancel = func() error { return c.Process.Signal(syscall.SIGQUIT) } // Go prints all its stacks
+	c.WaitDelay = 10 * time.Second
 	c.Env = append(os.Environ(), "FACET_TEST_COMMAND=1")
 	return c
 }

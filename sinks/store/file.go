@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/facet-search/facet/pipeline"
 )
@@ -26,8 +27,9 @@ import (
 // unknown size, and refused when it is opened: nothing that looks like an image is left out silently,
 // and no link leads outside or in circles. Devices, pipes and sockets are no objects.
 type File struct {
-	dir   string
-	sweep sync.Once
+	dir      string
+	patience time.Duration // with who holds the lock
+	sweep    sync.Once
 }
 
 // OpenFile opens the store in a folder, which is created by the first Put.
@@ -39,7 +41,7 @@ func OpenFile(dir string) (*File, error) {
 	if st, err := os.Stat(abs); err == nil && !st.IsDir() {
 		return nil, fmt.Errorf("%w: %s is a file, not a folder", ErrAddress, dir)
 	}
-	return &File{dir: abs}, nil
+	return &File{dir: abs, patience: lockWait}, nil
 }
 
 func (s *File) String() string { return asFolder("file://" + s.dir) }

@@ -252,3 +252,33 @@ func TestMessagesQuoteKeys(t *testing.T) {
 		}
 	}
 }
+
+// A process that is stopped while it holds the lock keeps nobody waiting without end: not one whose
+// context ends, and no other longer than the store's patience. Then all is as before.
+func TestFileLockIsHeld(t *testing.T) {
+	dir := t.TempDir()
+	s, err := store.OpenFile(dir)
+	must(t, err)
+	put := func(ctx context.Context) error {
+		_, err := s.Put(ctx, "a", strings.NewReader("x"), 1, store.Condition{})
+		return err
+	}
+	must(t, put(t.Context()))
+	holder, err := os.Open(dir)
+	must(t, err)
+	defer holder.Close()
+	must(t, syscall.Flock(int(holder.Fd()), syscall.LOCK_EX))
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if err := put(ctx); !errors.Is(err, store.ErrLocked) || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("until the deadline: %v", err)
+	}
+	s.Hasten(50 * time.Millisecond)
+	for what, err := range map[string]error{"put": put(t.Context()), "delete": s.Delete(t.Context(), "a")} {
+		if !errors.Is(err, store.ErrLocked) || !strings.Contains(err.Error(), dir) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	must(t, syscall.Flock(int(holder.Fd()), syscall.LOCK_UN))
+	must(t, put(t.Context()), s.Delete(t.Context(), "a"))
+}

@@ -21,6 +21,11 @@ const (
 	scratch = ".facet-tmp"
 	// leftover is how old a file in scratch is when whoever wrote it must have died.
 	leftover = 24 * time.Hour
+	// lockWait is how long a writer waits for the lock that others hold for less than a millisecond or
+	// one sync each. Who holds it longer has been stopped amid a write, or hangs with its file system.
+	lockWait = 30 * time.Second
+	// lockEvery is how often it tries.
+	lockEvery = time.Millisecond
 	// nameTries bounds the race with those who delete the last object of a folder, and the folder.
 	nameTries = 16
 )
@@ -55,7 +60,7 @@ func (s *File) put(ctx context.Context, key string, body io.ReadSeeker, size int
 	if err != nil {
 		return pipeline.Ref{}, err
 	}
-	return pipeline.Ref{Key: key, ETag: etagOf(st), Size: st.Size()}, name(root, temp, key, cond)
+	return pipeline.Ref{Key: key, ETag: etagOf(st), Size: st.Size()}, s.name(ctx, root, temp, key, cond)
 }
 
 // sweep removes what writers who died have left. It is in nobody's way, so it does not report.
@@ -89,11 +94,11 @@ func writeTemp(ctx context.Context, root *os.Root, temp string, body io.Reader) 
 }
 
 // name gives the temporary file its key, durably, if the condition holds.
-func name(root *os.Root, temp, key string, cond Condition) (err error) {
+func (s *File) name(ctx context.Context, root *os.Root, temp, key string, cond Condition) (err error) {
 	dir := path.Dir(key)
 	made := false
 	for range nameTries {
-		if err = rename(root, temp, key, cond); !errors.Is(err, fs.ErrNotExist) {
+		if err = s.rename(ctx, root, temp, key, cond); !errors.Is(err, fs.ErrNotExist) {
 			break
 		}
 		made = true
@@ -114,8 +119,8 @@ func name(root *os.Root, temp, key string, cond Condition) (err error) {
 
 // rename is done by one writer at a time, in all processes, so that nothing comes between a condition
 // and what depends on it.
-func rename(root *os.Root, temp, key string, cond Condition) error {
-	unlock, err := lock(root)
+func (s *File) rename(ctx context.Context, root *os.Root, temp, key string, cond Condition) error {
+	unlock, err := s.lock(ctx, root)
 	if err != nil {
 		return err
 	}
@@ -132,17 +137,35 @@ func rename(root *os.Root, temp, key string, cond Condition) error {
 	return root.Rename(temp, key)
 }
 
-// lock locks the root folder itself. The system lets go of it when a process dies.
-func lock(root *os.Root) (unlock func(), err error) {
+// lock locks the root folder itself. The system lets go of it when a process dies, but not when it is
+// stopped: waiting ends with the context, or with ErrLocked.
+func (s *File) lock(ctx context.Context, root *os.Root) (unlock func(), err error) {
 	f, err := root.Open(".")
 	if err != nil {
 		return nil, err
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
+	for begun := time.Now(); ; {
+		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		switch {
+		case err == nil:
+			return func() { f.Close() }, nil
+		case errors.Is(err, syscall.EINTR):
+			continue
+		case !errors.Is(err, syscall.EWOULDBLOCK):
+			err = fmt.Errorf("lock: %w", err)
+		case time.Since(begun) > s.patience:
+			err = fmt.Errorf("%w for %v; find it with fuser %s and wake it or end it", ErrLocked, s.patience, s.dir)
+		default:
+			select {
+			case <-ctx.Done():
+				err = fmt.Errorf("%w: %w", ErrLocked, context.Cause(ctx))
+			case <-time.After(lockEvery):
+				continue
+			}
+		}
 		f.Close()
-		return nil, fmt.Errorf("lock: %w", err)
+		return nil, err
 	}
-	return func() { f.Close() }, nil
 }
 
 func syncDir(root *os.Root, dir string) error {
@@ -155,14 +178,14 @@ func syncDir(root *os.Root, dir string) error {
 }
 
 // Delete implements Writer. Folders that are empty then go, too: there are none in an object store.
-func (s *File) Delete(_ context.Context, key string) error {
+func (s *File) Delete(ctx context.Context, key string) error {
 	if !isPath(key) {
 		return fmt.Errorf("delete %s: no file can have that key: %w", at(s, key), fs.ErrInvalid)
 	}
 	root, err := s.open()
 	if err == nil {
 		defer root.Close()
-		err = remove(root, key)
+		err = s.remove(ctx, root, key)
 	}
 	if err != nil && !gone(err) && !errors.Is(err, syscall.ENAMETOOLONG) {
 		return fmt.Errorf("delete %s: %w", at(s, key), withoutPath(err))
@@ -170,8 +193,8 @@ func (s *File) Delete(_ context.Context, key string) error {
 	return nil
 }
 
-func remove(root *os.Root, key string) error {
-	unlock, err := lock(root)
+func (s *File) remove(ctx context.Context, root *os.Root, key string) error {
+	unlock, err := s.lock(ctx, root)
 	if err != nil {
 		return err
 	}
