@@ -45,7 +45,11 @@ func facet(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	c := command(t, args...)
 	var out, errs strings.Builder
 	c.Stdout, c.Stderr = &out, &errs
+	begun := time.Now()
 	err := c.Run()
+	if time.Since(begun) >= commandTime { // Go ends with 2 when it is told to quit, as bad usage does
+		t.Fatalf("facet %v hangs:\n%s", args, errs.String())
+	}
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
 		t.Fatal(err)

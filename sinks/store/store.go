@@ -62,7 +62,7 @@ type Store interface {
 var (
 	// ErrPrecondition means that a conditional Put found the object in another state: somebody else won.
 	ErrPrecondition = errors.New("the object is not in the expected state")
-	// ErrLocked means that another process is amid a write to the folder, and has been for too long.
+	// ErrLocked means that another process was amid a write to the folder for as long as the writer waited.
 	ErrLocked = errors.New("another process holds the folder's lock")
 	// ErrRange means that an object has no byte where a range begins.
 	ErrRange = errors.New("the object ends before the range")
