@@ -333,7 +333,7 @@ func TestStaleRunCannotPublish(t *testing.T) {
 	if err := first.Start(); err != nil {
 		t.Fatal(err)
 	}
-	defer first.Process.Kill() //nolint:errcheck // it has ended unless the test fails; stopped, it heeds nothing else
+	defer first.Process.Kill() // it has ended unless the test fails; stopped, it heeds nothing else
 	objects := openStore(t, out)
 	for n, tries := 0, 0; n == 0; time.Sleep(10 * time.Millisecond) {
 		for range objects.List(t.Context(), sinks.RecordsDir+"/") {
